@@ -1,0 +1,3 @@
+//! The insula program: window, command line and jobs.
+
+fn main() {}

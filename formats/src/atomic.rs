@@ -1,0 +1,53 @@
+//! Files that appear whole or not at all.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Calls `fill` with a temporary path in the same folder, flushes it to disk and renames it to `path`.
+/// On any failure the temporary file is removed and `path` is as it was.
+///
+/// # Errors
+/// Those of `fill`, and [`Error::Io`].
+pub fn write(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let folder = match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    // The temporary name starts with a dot and ends with `.part`, so that no glob for results finds it.
+    let temporary = tempfile::Builder::new()
+        .prefix(".insula-")
+        .suffix(".part")
+        .tempfile_in(folder)
+        .map_err(Error::io(path, "write"))?;
+    fill(temporary.path())?;
+    let file = std::fs::File::open(temporary.path()).map_err(Error::io(path, "write"))?;
+    file.sync_all().map_err(Error::io(path, "write"))?;
+    set_usual_permissions(&file);
+    temporary.persist(path).map_err(|e| Error::Io {
+        path: path.to_owned(),
+        action: "write",
+        source: e.error,
+    })?;
+    Ok(())
+}
+
+/// Temporary files are private (0600); results are for the group too, as any program's output is.
+fn set_usual_permissions(file: &std::fs::File) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Failing to widen permissions is not worth failing a finished result.
+        let _ = file.set_permissions(std::fs::Permissions::from_mode(0o644));
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+}
+
+/// Writes bytes atomically; see [`write`].
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write(path, |p| std::fs::write(p, bytes).map_err(Error::io(path, "write")))
+}

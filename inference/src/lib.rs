@@ -1,0 +1,1 @@
+//! How arrays get through a network and back.

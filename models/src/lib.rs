@@ -1,0 +1,1 @@
+//! Which networks exist and what each one needs.

@@ -1,0 +1,1 @@
+//! What the tests share: where the shared data lies, and how a test says that it was skipped.

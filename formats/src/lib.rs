@@ -12,6 +12,7 @@ pub mod affine;
 pub mod atomic;
 pub mod error;
 pub mod grid;
+pub mod label_files;
 pub mod labels;
 pub mod notice;
 pub mod registry;

@@ -1,0 +1,138 @@
+//! The command line: flags in, a [`Request`](crate::request::Request) out, and its outcome printed.
+//!
+//! Stdout carries records and results only, so that it can be piped; everything else goes to stderr.
+
+mod convert;
+mod info;
+mod output;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::console::Console;
+use crate::failure::{Usage, describe, is_cancelled};
+use crate::interrupt::Interrupt;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    all done
+  8    some cases or files failed, the others are done
+  1    everything failed
+  2    bad arguments
+  130  interrupted by Ctrl-C      143  terminated
+
+Insula works offline: the only network access is the one-time installation of ONNX Runtime.
+Research use only; not a medical device.";
+
+/// Insula: look at medical images, and segment them with neural networks.
+#[derive(Debug, Parser)]
+#[command(name = "insula", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
+    /// Files to open in the window.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Print warnings and errors only.
+    #[arg(long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Say what files are: format, size, spacing, orientation, values, notices.
+    Info(info::Args),
+    /// Write an image in another format or type, geometry kept.
+    Convert(convert::Args),
+}
+
+/// What each verb is given besides its flags.
+#[derive(Debug)]
+struct Context {
+    console: Arc<Console>,
+    interrupt: Interrupt,
+}
+
+/// How a run ended, as told by the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Done,
+    AllFailed,
+    Usage,
+    SomeFailed,
+    Interrupted(u8),
+}
+
+impl Exit {
+    /// From the number of items asked for and of those that failed.
+    fn of_counts(items: usize, failed: usize) -> Self {
+        match failed {
+            0 => Self::Done,
+            n if n < items => Self::SomeFailed,
+            _ => Self::AllFailed,
+        }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::AllFailed => 1,
+            Self::Usage => 2,
+            Self::SomeFailed => 8,
+            Self::Interrupted(code) => code,
+        }
+    }
+}
+
+/// Parses the arguments, does what they say, and tells how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Also the way of --help and --version; a closed pipe is no reason to complain.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let console = Console::new(cli.quiet);
+    let interrupt = match Interrupt::listen() {
+        Ok(interrupt) => interrupt,
+        Err(error) => {
+            console.complain(&format!("error: cannot listen for signals: {error}"));
+            return ExitCode::from(Exit::AllFailed.code());
+        }
+    };
+    let context = Context { console, interrupt };
+    let exit = run(&cli, &context).unwrap_or_else(|error| {
+        context.console.clear();
+        if is_cancelled(&error) {
+            context.console.complain("interrupted");
+            return Exit::Interrupted(context.interrupt.exit_code());
+        }
+        if output::is_closed_pipe(&error) {
+            return Exit::Done;
+        }
+        context.console.complain(&format!("error: {}", describe(&error)));
+        if error.is::<Usage>() { Exit::Usage } else { Exit::AllFailed }
+    });
+    context.console.clear();
+    ExitCode::from(exit.code())
+}
+
+fn run(cli: &Cli, context: &Context) -> anyhow::Result<Exit> {
+    match &cli.verb {
+        Some(Verb::Info(args)) => info::run(args, context),
+        Some(Verb::Convert(args)) => convert::run(args, context),
+        None => Err(Usage(
+            "the window is not built yet; work without it by `insula --batch FILE…`, `insula info FILE…` or \
+             another verb (see `insula --help`)"
+                .to_owned(),
+        )
+        .into()),
+    }
+}

@@ -14,6 +14,7 @@ pub mod error;
 pub mod grid;
 pub mod label_files;
 pub mod labels;
+pub mod measure;
 pub mod notice;
 pub mod registry;
 pub mod source;

@@ -1,0 +1,42 @@
+//! Measuring segmentations: how two agree ([`evaluate`]), and how large the structures of one are ([`volumes`]).
+//!
+//! # Definitions
+//! For a structure with voxel sets *T* (truth) and *P* (prediction), both on the truth's grid:
+//!
+//! - **Dice** `2·|T∩P| / (|T| + |P|)` and **IoU** `|T∩P| / |T∪P|`. Undefined (absent) when both sets are empty, 0
+//!   when one is.
+//! - **Volume difference** `|P| − |T|` in mm³ (voxel volume = |det| of the affine), and in percent of `|T|`.
+//! - **Surface voxels** are voxels of a set with at least one of their six face neighbours outside the set; beyond the
+//!   edge of the volume is outside. Distances are between voxel centres in world millimetres, so that anisotropic,
+//!   oblique and sheared grids are all right. `d(T→P)` is, per surface voxel of *T*, the distance to the nearest
+//!   surface voxel of *P*. Undefined when either set is empty.
+//! - **HD95** is the larger of the 95th percentiles of `d(T→P)` and `d(P→T)`; percentiles interpolate linearly
+//!   between order statistics (position `0.95·(n−1)`, as NumPy and MONAI do). **Hausdorff** is the largest of all.
+//! - **Mean surface distance** is the mean over the pooled distances of both directions (the average symmetric
+//!   surface distance, ASSD; MONAI's `AverageSurfaceDistance` with `symmetric=True`).
+
+mod evaluate;
+mod groups;
+mod nearest;
+mod pairs;
+mod surface;
+mod volumes;
+
+pub use evaluate::{Compare, Evaluation, Mean, Row, Sides, evaluate};
+pub use groups::{Group, Groups, IdSet, Side};
+pub use surface::SurfaceDistances;
+pub use volumes::{StructureVolume, volumes, volumes_csv};
+
+/// A CSV cell, quoted where RFC 4180 asks for it.
+fn csv_cell(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A CSV number, empty when undefined.
+fn csv_number(value: Option<f64>, decimals: usize) -> String {
+    value.map_or_else(String::new, |v| format!("{v:.decimals$}"))
+}

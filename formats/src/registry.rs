@@ -61,7 +61,7 @@ pub trait Format: Sync {
 }
 
 /// All formats, in the order of trying and of listing.
-pub static FORMATS: &[&dyn Format] = &[];
+pub static FORMATS: &[&dyn Format] = &[&crate::nifti::Nifti];
 
 /// Opens whatever the file is: the first format whose sniffing accepts the content reads it.
 ///

@@ -10,6 +10,7 @@
 
 pub mod affine;
 pub mod atomic;
+pub mod deflate;
 pub mod error;
 pub mod grid;
 pub mod inflate;

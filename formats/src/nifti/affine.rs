@@ -113,6 +113,11 @@ fn qform(h: &Header, spacing: [f64; 3], notices: &mut Vec<Notice>) -> Affine {
     Affine::from_columns(columns, h.qoffset)
 }
 
+/// The grid that readers assume when both codes are 0.
+pub fn assumed(size_ijk: [usize; 3], spacing: [f64; 3]) -> Grid {
+    Grid { size_ijk, world_from_voxel: centred(size_ijk, spacing) }
+}
+
 fn centred(size_ijk: [usize; 3], spacing: [f64; 3]) -> Affine {
     let half = [0, 1, 2].map(|a| (size_ijk[a] as f64 - 1.0) / 2.0 * spacing[a]);
     Affine::scale_shift([-spacing[0], spacing[1], spacing[2]], [half[0], -half[1], -half[2]])
@@ -181,7 +186,6 @@ pub fn max_corner_distance(a: &Grid, b: &Grid) -> f64 {
 
 /// Quaternion (b, c, d), qfac and spacing of an affine, or `None` when its axes are not perpendicular (shear), so
 /// that a qform cannot hold it. Shepperd's method: divide by the largest of the four components.
-#[expect(dead_code, reason = "the writer follows")]
 pub fn quaternion(a: &Affine) -> Option<([f64; 3], f64, [f64; 3])> {
     let spacing = [0, 1, 2].map(|c| norm(a.column(c)));
     let mut r = [0, 1, 2].map(|c| a.column(c).map(|v| v / spacing[c]));

@@ -6,7 +6,6 @@ use std::fmt::Write;
 use crate::labels::{LabelEntry, LabelTable};
 
 /// The registered extension code of Caret XML. TotalSegmentator writes the same XML under code 0.
-#[expect(dead_code, reason = "the writer follows")]
 pub const CODE: i32 = 30;
 
 /// Larger extensions are kept but not parsed: no label table needs so much.
@@ -43,7 +42,6 @@ pub fn parse(content: &[u8]) -> Option<LabelTable> {
 }
 
 /// A label table as Caret XML.
-#[cfg_attr(not(test), expect(dead_code, reason = "the writer follows"))]
 pub fn format(table: &LabelTable) -> Vec<u8> {
     let mut xml = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CaretExtension>\n<VolumeInformation Index=\"0\">\n<LabelTable>\n",

@@ -10,6 +10,8 @@ mod convert;
 mod failure;
 mod info;
 mod interrupt;
+#[allow(dead_code, reason = "the batch run calls it")]
+mod quicklook;
 mod request;
 
 fn main() -> std::process::ExitCode {

@@ -24,6 +24,7 @@ mod volumes;
 
 pub use evaluate::{Compare, Evaluation, Mean, Row, Sides, evaluate};
 pub use groups::{Group, Groups, IdSet, Side};
+pub use pairs::{LabelExtent, label_extents};
 pub use surface::SurfaceDistances;
 pub use volumes::{StructureVolume, volumes, volumes_csv};
 

@@ -84,6 +84,32 @@ pub(super) fn count(truth: &Shared<u16>, pred: &Shared<u16>) -> Vec<Pair> {
     out
 }
 
+/// Where a label lies in an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LabelExtent {
+    /// The label; never 0.
+    pub label: u16,
+    /// Its voxels.
+    pub voxels: u64,
+    /// First voxel of its box.
+    pub first_ijk: [usize; 3],
+    /// Last voxel of its box (inclusive).
+    pub last_ijk: [usize; 3],
+}
+
+/// Size and box of every label but 0 in an array `[k, j, i]`, by number, in one parallel pass.
+#[must_use]
+pub fn label_extents(labels: &Shared<u16>) -> Vec<LabelExtent> {
+    let flip = |kji: [usize; 3]| [kji[2], kji[1], kji[0]];
+    let extent = |p: Pair| LabelExtent {
+        label: p.truth,
+        voxels: p.voxels,
+        first_ijk: flip(p.bounds.first),
+        last_ijk: flip(p.bounds.last),
+    };
+    count(labels, labels).into_iter().map(extent).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -181,3 +181,132 @@ fn every_file_of_the_truth_table_reads_as_nibabel_says() {
     assert!(wrong.is_empty(), "{} problems\n{}", wrong.len(), wrong.join("\n"));
     assert!(with_values >= 55, "only {with_values} rows with values");
 }
+
+#[test]
+fn the_orientation_files_are_one_picture() {
+    let Some(data) = shared("the_orientation_files_are_one_picture") else { return };
+    let ras = open(&data.join("nifti/orientation/RAS.nii.gz")).unwrap();
+    let want = ras.first().to_f32();
+    for name in ["LAS", "LPS", "AIL", "PSR", "SPL"] {
+        let image = open(&data.join(format!("nifti/orientation/{name}.nii.gz"))).unwrap();
+        assert_eq!(image.first().grid.orientation_code(), name);
+        let turned = image.first().reordered(image.first().grid.order_to_ras());
+        assert!(turned.grid.is_same(&ras.first().grid, 1e-3), "{name}");
+        assert!(turned.to_f32() == want, "{name}");
+    }
+}
+
+#[test]
+fn odd_containers_hold_the_same_voxels() {
+    let Some(data) = shared("odd_containers_hold_the_same_voxels") else { return };
+    let same = |a: &str, others: &[&str]| {
+        let first = open(&data.join(a)).unwrap();
+        for b in others {
+            let other = open(&data.join(b)).unwrap_or_else(|e| panic!("{e}"));
+            assert!(first.first().to_f32() == other.first().to_f32(), "{b}");
+            assert_eq!(first.first().grid, other.first().grid, "{b}");
+        }
+    };
+    let derived = "nifti/odd/derived/";
+    let named = ["gzip_multi_member.nii.gz", "uncompressed_named_gz.nii.gz", "gzipped_named_nii.nii"];
+    let named: Vec<String> = named.iter().map(|n| format!("{derived}{n}")).collect();
+    same("nifti/orientation/RAS.nii.gz", &named.iter().map(String::as_str).collect::<Vec<_>>());
+    let pairs = [
+        "nifti/odd/minimal.img",
+        "nifti/odd/gzpair/minimal.hdr.gz",
+        "nifti/odd/gzpair/minimal.img.gz",
+        "nifti/odd/mixedpair/minimal2.hdr",
+        "nifti/odd/mixedpair/minimal2.img.gz",
+    ];
+    same("nifti/odd/minimal.hdr", &pairs);
+    same(&format!("{derived}nifti2_bigendian_pair.hdr"), &[&format!("{derived}nifti2_bigendian_pair.img")]);
+}
+
+#[test]
+fn special_headers_are_understood_and_told() {
+    let Some(data) = shared("special_headers_are_understood_and_told") else { return };
+    let get = |file: &str| open(&data.join("nifti").join(file)).unwrap();
+    let codes = |image: &Image| image.notices.iter().map(|n| n.code.clone()).collect::<Vec<_>>();
+
+    assert_eq!(codes(&get("odd/derived/qform_sform_conflict.nii.gz")), ["sform-qform-differ"]);
+    assert_eq!(codes(&get("odd/minimal.hdr")), ["no-orientation"]);
+    assert!(codes(&get("brain/t1_crop.nii.gz")).is_empty());
+
+    let micron = get("odd/derived/units_micron.nii.gz");
+    assert_eq!(codes(&micron), ["units-converted"]);
+    assert!((micron.first().grid.spacing_mm()[0] - 2.3852).abs() < 1e-6);
+
+    let segmented = get("ct/ct_abdomen_3mm_totalseg.nii.gz");
+    let table = segmented.first().meta.labels.as_ref().unwrap();
+    assert_eq!(table.entries.len(), 117);
+    assert_eq!(table.name(5), "liver");
+    assert_eq!(table.rgb(1), [0, 255, 0]);
+
+    let series = get("4d/pcasl_int16.nii.gz");
+    assert_eq!(series.frames.len(), 10);
+    let time = &series.frame_axes[0];
+    assert_eq!((time.name.as_str(), time.unit.as_str()), ("time", "s"));
+    assert!((time.step - 2.54).abs() < 1e-6);
+    assert_eq!(codes(&get("4d/example4d.nii.gz")), ["long-repetition-time"]);
+
+    let vector = get("odd/derived/five_d_vector.nii.gz");
+    assert_eq!(vector.frame_axes.iter().map(|a| a.name.as_str()).collect::<Vec<_>>(), ["time", "component"]);
+    assert_eq!(get("odd/minimal_extended_hdr.nii").first().meta.extensions.len(), 1);
+}
+
+/// What each damaged file gives: an error of this kind, or an image with this notice.
+const DAMAGED: [(&str, Result<&str, &str>); 24] = [
+    ("truncated_stream.nii.gz", Err("malformed")),
+    ("truncated_in_header.nii.gz", Err("malformed")),
+    ("bad_crc.nii.gz", Ok("gzip-checksum")),
+    ("trailing_garbage.nii.gz", Ok("gzip-trailing-bytes")),
+    ("short_data.nii", Err("malformed")),
+    ("dim_huge.nii.gz", Err("malformed")),
+    ("dim_overflow_7d.nii.gz", Err("malformed")),
+    ("dim_zero_ndim.nii.gz", Err("malformed")),
+    ("dim_negative.nii.gz", Err("malformed")),
+    ("dim_zero_extent.nii.gz", Err("malformed")),
+    ("bad_magic.nii.gz", Err("malformed")),
+    ("bad_datatype.nii.gz", Err("malformed")),
+    ("bitpix_mismatch.nii.gz", Ok("bitpix-mismatch")),
+    ("vox_offset_past_end.nii.gz", Err("malformed")),
+    ("vox_offset_negative.nii.gz", Ok("voxel-offset")),
+    ("nan_sform.nii.gz", Ok("sform-unusable")),
+    ("singular_sform.nii.gz", Ok("sform-unusable")),
+    ("pixdim_zero.nii.gz", Ok("zero-spacing")),
+    ("slope_inf.nii.gz", Ok("bad-scaling")),
+    ("empty.nii", Err("malformed")),
+    ("one_byte.nii.gz", Err("unsupported")),
+    ("fuzz_crash-08123ef33416bd6f0c5fa63d44b681b8581d62a0.nii", Err("malformed")),
+    ("fuzz_crash-1.nii", Err("malformed")),
+    ("no_such_file.nii", Err("io")),
+];
+
+#[test]
+fn damaged_files_give_one_clear_error_or_a_notice() {
+    let Some(data) = shared("damaged_files_give_one_clear_error_or_a_notice") else { return };
+    let ras = open(&data.join("nifti/orientation/RAS.nii.gz")).unwrap();
+    for (file, want) in DAMAGED {
+        let found = open(&data.join("corrupt").join(file));
+        match (&found, want) {
+            (Ok(image), Ok(code)) => {
+                assert!(image.notices.iter().any(|n| n.code == code), "{file}: {:?}", image.notices);
+                let (a, b) = (&image.first().voxels, &ras.first().voxels);
+                assert!(image.first().to_f32().iter().all(|v| v.is_finite()), "{file}");
+                match (a, b) {
+                    (Voxels::U8(a), Voxels::U8(b)) => assert!(a == b, "{file}: other voxels"),
+                    _ => panic!("{file}: {}", a.type_name()),
+                }
+            }
+            (Err(e), Err(kind)) => {
+                assert_eq!(e.kind(), kind, "{file}: {e}");
+                assert!(e.to_string().contains(file) && e.to_string().len() < 600, "{e}");
+            }
+            _ => panic!("{file}: {found:?} where {want:?} was expected"),
+        }
+    }
+    let listed = rows(&data, "corrupt").into_iter().map(|(file, _)| file.replace("corrupt/", ""));
+    let nifti: Vec<String> = listed.filter(|f| f.contains(".nii") && !f.starts_with("png")).collect();
+    let missing: Vec<&String> = nifti.iter().filter(|f| !DAMAGED.iter().any(|(d, _)| d == f)).collect();
+    assert!(missing.is_empty(), "not covered: {missing:?}");
+}

@@ -66,9 +66,14 @@ pub fn placement(h: &Header, size_ijk: [usize; 3], notices: &mut Vec<Notice>) ->
     Placement { grid, source }
 }
 
+/// Edges of a voxel, in the file's unit, that are taken for real: from far below an atom to beyond the solar system.
+fn is_plausible(edge: f64) -> bool {
+    (1e-12..1e15).contains(&edge)
+}
+
 /// `None` when singular, not finite, or beyond any plausible size.
 fn usable(a: Affine) -> Option<Affine> {
-    let in_range = a.0.iter().flatten().all(|v| v.abs() < 1e12);
+    let in_range = (0..3).all(|c| is_plausible(norm(a.column(c)))) && norm(a.origin()) < 1e15;
     a.inverse().filter(|i| in_range && i.is_finite()).map(|_| a)
 }
 
@@ -92,8 +97,10 @@ fn sform(h: &Header, size_ijk: [usize; 3], slice_spacing: f64) -> Affine {
 fn qform(h: &Header, spacing: [f64; 3], notices: &mut Vec<Notice>) -> Affine {
     let [mut b, mut c, mut d] = h.quatern;
     let square = b * b + c * c + d * d;
+    // Near a half turn a is the root of a rounding error; nibabel's threshold decides that it is 0.
+    let rounding = 3.0 * if h.version == Version::Nifti2 { f64::EPSILON } else { f64::from(f32::EPSILON) };
     let mut a = (1.0 - square).max(0.0).sqrt();
-    if square > 1.0 {
+    if square > 1.0 - rounding {
         let length = square.sqrt();
         (a, b, c, d) = (0.0, b / length, c / length, d / length);
         if length > 1.001 {
@@ -129,9 +136,9 @@ fn spacing(h: &Header, notices: &mut Vec<Notice>) -> [f64; 3] {
     let spacing = [1, 2, 3].map(|n| {
         let v = h.pixdim[n].abs();
         let is_used = h.dims.len() >= n;
-        let is_sound = v.is_finite() && v > 0.0 && v < 1e12;
+        let is_sound = is_plausible(v);
         replaced |= is_used && !is_sound;
-        if is_sound && is_used { v } else { 1.0 }
+        if is_sound { v } else { 1.0 }
     });
     if replaced {
         notices.push(Notice::warning(

@@ -63,6 +63,16 @@ pub fn read(source: &Source, task: &Task) -> Result<Image> {
         ));
     }
     check_volume_count(path, &h, voxel_type)?;
+    let bits = voxel_type.size_of() * 8;
+    if usize::try_from(h.bitpix) != Ok(bits) {
+        notices.push(Notice::warning(
+            "bitpix-mismatch",
+            format!(
+                "bitpix is {} where datatype {} has {bits} bits; the datatype is trusted",
+                h.bitpix, h.datatype
+            ),
+        ));
+    }
     let (place, header_bytes) = if h.is_single {
         let offset = single_offset(path, &h, &mut notices)?;
         (Place { path, is_gzip: source.is_gzip, compressed, offset, len: source.len, is_single: true }, None)

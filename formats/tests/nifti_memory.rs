@@ -1,0 +1,144 @@
+//! Hostile files ask for much; what is allocated stays within 64 MiB + 4 × the bytes really present.
+//!
+//! One test alone in this program, because the count is of the whole process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Instant;
+
+struct Counting;
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+#[expect(unsafe_code, reason = "an allocator that counts")]
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        PEAK.fetch_max(NOW.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
+        // SAFETY: as for this method.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        PEAK.fetch_max(NOW.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
+        // SAFETY: as for this method.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), SeqCst);
+        // SAFETY: as for this method.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Opens a file; fails when it took too much memory or more than a few seconds.
+fn open_within(path: &Path, bytes_present: usize) -> formats::Result<formats::Image> {
+    let before = NOW.load(SeqCst);
+    PEAK.store(before, SeqCst);
+    let start = Instant::now();
+    let result = formats::open(path, &formats::Task::silent());
+    let used = PEAK.load(SeqCst) - before;
+    let limit = (64 << 20) + 4 * bytes_present;
+    assert!(used <= limit, "{}: {used} bytes allocated, {limit} allowed", path.display());
+    assert!(start.elapsed().as_secs() < 20, "{}: took {:?}", path.display(), start.elapsed());
+    result
+}
+
+fn header(dims: [i16; 8], offset: f32) -> Vec<u8> {
+    let mut h = vec![0; 352];
+    h[..4].copy_from_slice(&348_i32.to_le_bytes());
+    (0..8).for_each(|n| h[40 + 2 * n..42 + 2 * n].copy_from_slice(&dims[n].to_le_bytes()));
+    h[70..72].copy_from_slice(&2_i16.to_le_bytes());
+    h[72..74].copy_from_slice(&8_i16.to_le_bytes());
+    h[108..112].copy_from_slice(&offset.to_le_bytes());
+    h[344..348].copy_from_slice(b"n+1\0");
+    h
+}
+
+/// A gzip stream of a header and `zeros` zero bytes.
+fn packed(header: &[u8], zeros: usize) -> Vec<u8> {
+    let mut e = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    e.write_all(header).unwrap();
+    let block = vec![0; 1 << 20];
+    let mut left = zeros;
+    while left > 0 {
+        let n = left.min(block.len());
+        e.write_all(&block[..n]).unwrap();
+        left -= n;
+    }
+    e.finish().unwrap()
+}
+
+#[test]
+fn memory_stays_within_the_rule() {
+    let dir = tempfile::tempdir().unwrap();
+    let make = |name: &str, bytes: &[u8]| -> PathBuf {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+
+    // Claims far beyond what any stream of this length can hold.
+    let path = make("claim.nii.gz", &packed(&header([3, 32767, 32767, 32767, 1, 1, 1, 1], 352.0), 300_000));
+    assert!(open_within(&path, 300_352).is_err());
+    let path = make("claim.nii", &header([7, 32767, 32767, 32767, 32767, 32767, 32767, 32767], 352.0));
+    assert!(open_within(&path, 352).is_err());
+
+    // A claim of 300 MB that the compressed length makes just plausible, with a size in the trailer to match; the
+    // stream ends after 1 MB and the rest is noise.
+    let claim = header([3, 670, 670, 670, 1, 1, 1, 1], 352.0);
+    let mut bytes = packed(&claim, 1 << 20);
+    bytes.resize(320_000, 0x55);
+    bytes.extend((670_u32 * 670 * 670 + 352).to_le_bytes());
+    assert!(open_within(&make("plausible.nii.gz", &bytes), 1 << 20).is_err());
+
+    // A bomb behind a small volume: 300 MB that no one asked for pass by unseen.
+    let path = make("behind.nii.gz", &packed(&header([3, 4, 4, 4, 1, 1, 1, 1], 352.0), 300 << 20));
+    let image = open_within(&path, 352 + 64).unwrap();
+    assert_eq!(image.notices.iter().filter(|n| n.code == "bytes-after-voxels").count(), 1);
+
+    // A bomb before the voxels.
+    let path = make("before.nii.gz", &packed(&header([3, 4, 4, 4, 1, 1, 1, 1], 3e8), 1 << 20));
+    assert!(open_within(&path, 1 << 20).is_err());
+
+    // An honest volume that compresses a thousand times.
+    let path = make("zeros.nii.gz", &packed(&header([3, 512, 512, 600, 1, 1, 1, 1], 352.0), 512 * 512 * 600));
+    assert_eq!(open_within(&path, 512 * 512 * 600).unwrap().first().grid.size_ijk, [512, 512, 600]);
+
+    // A million volumes of one voxel.
+    let path =
+        make("frames.nii", &[header([5, 1, 1, 1, 1000, 1000, 1, 1], 352.0), vec![0; 1_000_000]].concat());
+    assert!(open_within(&path, 1_000_352).is_err());
+
+    // One long extension and many volumes.
+    let mut bytes = header([4, 10, 10, 10, 2000, 1, 1, 1], (352 + 5_000_000) as f32);
+    bytes[348] = 1;
+    bytes.extend(5_000_000_i32.to_le_bytes());
+    bytes.extend(6_i32.to_le_bytes());
+    bytes.resize(352 + 5_000_000 + 2_000_000, 1);
+    let present = bytes.len();
+    let image = open_within(&make("extension.nii", &bytes), present).unwrap();
+    assert_eq!((image.frames.len(), image.first().meta.extensions[0].1.len()), (2000, 5_000_000 - 8));
+
+    let root = std::env::var_os("INSULA_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
+    let Ok(entries) = std::fs::read_dir(root.join("data/corrupt")) else {
+        #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+        {
+            eprintln!(
+                "SKIPPED memory_stays_within_the_rule (shared part): no {} (set INSULA_SHARED)",
+                root.display()
+            );
+        }
+        return;
+    };
+    let files = entries.map(|e| e.unwrap().path()).filter(|p| p.to_string_lossy().contains(".nii"));
+    for path in files {
+        let len = std::fs::metadata(&path).unwrap().len() as usize;
+        let _ = open_within(&path, len); // Whether it opens is told elsewhere.
+    }
+}

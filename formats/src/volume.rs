@@ -34,7 +34,8 @@ pub enum AffineSource {
     Sform,
     /// NIfTI qform.
     Qform,
-    /// Only spacing was known: RAS axes, centred on the volume (NIfTI "method 1" is a special case).
+    /// Only spacing was known: axes along the world's, centred on the volume. The reader says which way they run
+    /// (NIfTI and Analyze: the first towards the left) and that this is assumed.
     Spacing,
     /// A direction matrix of the format (NRRD, MetaImage, MGH, DICOM).
     Header,

@@ -355,6 +355,17 @@ fn pairs_of_any_spelling_open_from_either_half() {
 }
 
 #[test]
+fn voxels_that_begin_like_a_header_are_voxels() {
+    let mut f = Fixture::new(false, false, &[20, 20, 2], 4, 16);
+    (f.magic, f.offset) = (b"ni1\0", 0.0);
+    f.voxels[..4].copy_from_slice(&348_i32.to_le_bytes());
+    let dir = folder();
+    std::fs::write(dir.path().join("a.hdr"), f.header()).unwrap();
+    std::fs::write(dir.path().join("a.img"), &f.voxels).unwrap();
+    assert_eq!(raw(&open(&dir.path().join("a.img")).unwrap().first().voxels), f.voxels);
+}
+
+#[test]
 fn analyze_opens_with_a_warning() {
     let mut f = Fixture::new(false, true, &[3, 4, 5], 4, 16);
     (f.magic, f.offset) = (b"", 0.0);

@@ -54,13 +54,16 @@ pub fn placement(h: &Header, size_ijk: [usize; 3], notices: &mut Vec<Notice>) ->
     }
     if source == AffineSource::Spacing {
         let why = if h.version == Version::Analyze {
-            "Analyze 7.5 stores"
+            "Analyze 7.5 stores no orientation".to_owned()
         } else {
-            "the header holds (sform and qform codes are 0)"
+            let (s, q) = (h.sform_code, h.qform_code);
+            format!("the header holds no usable orientation (sform code {s}, qform code {q})")
         };
         notices.push(Notice::warning(
             "no-orientation",
-            format!("{why} no orientation: left and right are assumed (first axis towards the patient's left), the position is centred"),
+            format!(
+                "{why}: the first axis is taken to run to the patient's left, the position to be centred"
+            ),
         ));
     }
     Placement { grid, source }

@@ -9,6 +9,7 @@
 
 mod affine;
 mod caret;
+mod encode;
 mod header;
 mod pair;
 mod read;

@@ -28,19 +28,20 @@ const BYTES_PER_VOLUME: u64 = 1024;
 
 /// Reads a file, or either half of a pair.
 pub fn read(source: &Source, task: &Task) -> Result<Image> {
-    let beside;
-    let source = if header::looks_like_header(&source.head) {
-        source
-    } else if let Some(path) = pair::header_beside(&source.path) {
-        beside = Source::open(&path)?;
-        &beside
-    } else {
+    let is_header = header::looks_like_header(&source.head);
+    let beside = match pair::header_beside(&source.path) {
+        // Raw voxels may by chance begin like a header; an image half with its header beside it is no header itself.
+        Some(path) if !(is_header && header::is_single(&source.head)) => Some(Source::open(&path)?),
+        _ => None,
+    };
+    let source = beside.as_ref().unwrap_or(source);
+    if beside.is_none() && !is_header {
         return Err(Error::malformed(
             &source.path,
             format!("content beginning with {}", source.describe_head()),
             "a NIfTI header",
         ));
-    };
+    }
     let path = source.path.as_path();
     let image_half = pair::image_beside(path);
     let mut notices = Vec::new();
@@ -205,7 +206,7 @@ impl Reading<'_> {
             description: self.h.descrip.clone(),
             intent_code: i16::try_from(self.h.intent_code).unwrap_or(0),
             intent_name: self.h.intent_name.clone(),
-            labels: labels.filter(|_| T::IS_INTEGER),
+            labels,
             extensions,
             display_range: display_range(&self.h),
             facts: super::write::facts(&self.h),
@@ -297,36 +298,33 @@ impl Reading<'_> {
 trait Stored: Pod + Element {
     /// Whether slope and intercept apply (not to colours).
     const SCALES: bool;
-    /// Whether it can hold labels.
-    const IS_INTEGER: bool;
     /// The same bytes in the other order.
     fn swapped(self) -> Self;
 }
 
 macro_rules! stored {
-    ($($t:ty, $scales:literal, $integer:literal, $v:ident => $swap:expr;)*) => {$(
+    ($($t:ty, $scales:literal, $v:ident => $swap:expr;)*) => {$(
         impl Stored for $t {
             const SCALES: bool = $scales;
-            const IS_INTEGER: bool = $integer;
             fn swapped(self) -> Self { let $v = self; $swap }
         }
     )*};
 }
 stored! {
-    u8, true, true, v => v;
-    i8, true, true, v => v;
-    u16, true, true, v => v.swap_bytes();
-    i16, true, true, v => v.swap_bytes();
-    u32, true, true, v => v.swap_bytes();
-    i32, true, true, v => v.swap_bytes();
-    u64, true, true, v => v.swap_bytes();
-    i64, true, true, v => v.swap_bytes();
-    f32, true, false, v => f32::from_bits(v.to_bits().swap_bytes());
-    f64, true, false, v => f64::from_bits(v.to_bits().swap_bytes());
-    [f32; 2], true, false, v => v.map(|x| f32::from_bits(x.to_bits().swap_bytes()));
-    [f64; 2], true, false, v => v.map(|x| f64::from_bits(x.to_bits().swap_bytes()));
-    [u8; 3], false, false, v => v;
-    [u8; 4], false, false, v => v;
+    u8, true, v => v;
+    i8, true, v => v;
+    u16, true, v => v.swap_bytes();
+    i16, true, v => v.swap_bytes();
+    u32, true, v => v.swap_bytes();
+    i32, true, v => v.swap_bytes();
+    u64, true, v => v.swap_bytes();
+    i64, true, v => v.swap_bytes();
+    f32, true, v => f32::from_bits(v.to_bits().swap_bytes());
+    f64, true, v => f64::from_bits(v.to_bits().swap_bytes());
+    [f32; 2], true, v => v.map(|x| f32::from_bits(x.to_bits().swap_bytes()));
+    [f64; 2], true, v => v.map(|x| f64::from_bits(x.to_bits().swap_bytes()));
+    [u8; 3], false, v => v;
+    [u8; 4], false, v => v;
 }
 
 fn dims_text(dims: &[u64]) -> String {
@@ -449,7 +447,7 @@ fn frame_axes(h: &Header, notices: &mut Vec<Notice>) -> Vec<FrameAxis> {
         48 => ("angular-frequency", "rad/s", 1.0),
         _ => ("time", "", 1.0),
     };
-    // NIFTI_INTENT_ESTIMATE to _NEURONAMES, then the statistical and vector-valued intents of nifti1.h.
+    // GENMATRIX to QUATERNION, and the RGB and RGBA vectors, among the intents of nifti1.h.
     let fifth = match h.intent_code {
         1004..=1010 => "component",
         2003 | 2004 => "colour",

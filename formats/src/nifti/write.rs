@@ -22,8 +22,8 @@ use crate::task::Task;
 use crate::volume::{AffineSource, FrameAxis, Meta};
 use crate::voxels::{Scaling, Voxels};
 
-use super::header::{self, Header, Order, Version};
-use super::{affine, caret};
+use super::header::{Header, Order, Version};
+use super::{affine, caret, encode};
 
 /// NIFTI_INTENT_LABEL: voxel values are keys into a list of labels.
 const INTENT_LABEL: i32 = 1002;
@@ -245,7 +245,7 @@ fn store(
     let offset = (header.version.header_len() + extension_bytes.len()).next_multiple_of(16);
     extension_bytes.resize(offset - header.version.header_len(), 0);
     header.vox_offset = offset as f64;
-    let mut head = header::encode(&header);
+    let mut head = encode::encode(&header);
     head.extend(extension_bytes);
 
     let mut parts = vec![head.as_slice()];

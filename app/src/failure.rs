@@ -47,6 +47,9 @@ fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     if cause.is::<Usage>() {
         return Some("argument");
     }
+    if cause.is::<crate::batch::queue::Panic>() {
+        return Some("panic");
+    }
     cause.downcast_ref::<formats::Error>().map(formats::Error::kind)
 }
 

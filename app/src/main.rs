@@ -4,15 +4,17 @@
 //! [`request::perform`] does the work and knows neither. [`batch`] is the headless run over many cases.
 //! Start reading at [`request`].
 
+mod batch;
 mod cli;
 mod console;
 mod convert;
+mod evaluate;
 mod failure;
 mod info;
 mod interrupt;
-#[allow(dead_code, reason = "the batch run calls it")]
 mod quicklook;
 mod request;
+mod segment;
 
 fn main() -> std::process::ExitCode {
     cli::main()

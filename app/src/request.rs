@@ -7,6 +7,7 @@ use formats::Task;
 use serde::{Deserialize, Serialize};
 
 use crate::convert::Convert;
+use crate::evaluate::Evaluate;
 use crate::info::FileInfo;
 
 /// One piece of work.
@@ -20,6 +21,8 @@ pub enum Request {
     },
     /// Write an image in another format or type.
     Convert(Convert),
+    /// Compare a segmentation with the truth.
+    Evaluate(Evaluate),
 }
 
 /// What came of a [`Request`].
@@ -30,6 +33,8 @@ pub enum Outcome {
     Info(Box<FileInfo>),
     /// Of [`Request::Convert`].
     Converted(crate::convert::Converted),
+    /// Of [`Request::Evaluate`].
+    Evaluated(Box<formats::measure::Evaluation>),
 }
 
 /// Does the work. Progress and cancellation go through `task`.
@@ -39,6 +44,7 @@ pub enum Outcome {
 pub fn perform(request: &Request, task: &Task) -> anyhow::Result<Outcome> {
     Ok(match request {
         Request::Info { file } => Outcome::Info(Box::new(crate::info::info(file, task)?)),
+        Request::Evaluate(evaluate) => Outcome::Evaluated(Box::new(crate::evaluate::run(evaluate, task)?)),
         Request::Convert(convert) => Outcome::Converted(crate::convert::convert(convert, task)?),
     })
 }

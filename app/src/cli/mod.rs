@@ -2,7 +2,9 @@
 //!
 //! Stdout carries records and results only, so that it can be piped; everything else goes to stderr.
 
+mod batch;
 mod convert;
+mod eval;
 mod info;
 mod output;
 
@@ -34,9 +36,12 @@ struct Cli {
     #[command(subcommand)]
     verb: Option<Verb>,
 
-    /// Files to open in the window.
+    /// Files to open in the window (with --batch: further inputs).
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    batch: batch::Args,
 
     /// Print warnings and errors only.
     #[arg(long, global = true)]
@@ -49,6 +54,8 @@ enum Verb {
     Info(info::Args),
     /// Write an image in another format or type, geometry kept.
     Convert(convert::Args),
+    /// Compare a segmentation with the truth: Dice, IoU, HD95, surface distance, volumes.
+    Eval(eval::Args),
 }
 
 /// What each verb is given besides its flags.
@@ -128,6 +135,8 @@ fn run(cli: &Cli, context: &Context) -> anyhow::Result<Exit> {
     match &cli.verb {
         Some(Verb::Info(args)) => info::run(args, context),
         Some(Verb::Convert(args)) => convert::run(args, context),
+        Some(Verb::Eval(args)) => eval::run(args, context),
+        None if cli.batch.batch.is_some() => batch::run(&cli.batch, &cli.files, context),
         None => Err(Usage(
             "the window is not built yet; work without it by `insula --batch FILE…`, `insula info FILE…` or \
              another verb (see `insula --help`)"

@@ -1,0 +1,127 @@
+//! From what the user named (files, folders, globs, lists) to image files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use formats::registry::{format_for_name, stem};
+
+use crate::failure::Usage;
+
+/// Pictures and tables are not searched for in folders: they are results and screenshots far more often
+/// than scans. Named one by one, they are taken.
+const PICTURES: &[&str] = &["png", "jpeg", "bmp", "tiff"];
+
+/// The files to work on, each once, in the order of naming (folders and globs sorted by name).
+#[derive(Debug, Default)]
+pub struct Files {
+    /// The files. Those named one by one may be missing or unreadable; that fails their case, not the batch.
+    pub paths: Vec<PathBuf>,
+    /// Remarks for the user, e.g. on a glob that matches nothing.
+    pub remarks: Vec<String>,
+    /// Whether every file was named one by one, so that their order means something.
+    pub is_explicit: bool,
+    seen: BTreeSet<PathBuf>,
+}
+
+impl Files {
+    /// Expands `inputs` and the lines of the `lists`. `out` is never searched.
+    ///
+    /// # Errors
+    /// [`Usage`] for a list that cannot be read or a glob that cannot be parsed.
+    pub fn find(inputs: &[String], lists: &[PathBuf], out: &Path) -> anyhow::Result<Self> {
+        let mut files = Self { is_explicit: true, ..Self::default() };
+        for input in inputs {
+            match input.strip_prefix('@') {
+                Some(list) if !Path::new(input).exists() => files.add_list(Path::new(list), out)?,
+                _ => files.add_input(input, out)?,
+            }
+        }
+        for list in lists {
+            files.add_list(list, out)?;
+        }
+        Ok(files)
+    }
+
+    fn add_list(&mut self, list: &Path, out: &Path) -> anyhow::Result<()> {
+        let text = if list == Path::new("-") {
+            std::io::read_to_string(std::io::stdin()).context("the list on standard input")
+        } else {
+            std::fs::read_to_string(list).with_context(|| format!("{}: cannot read the list", list.display()))
+        }
+        .map_err(|e| Usage(crate::failure::describe(&e)))?;
+        for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+            self.add_input(line, out)?;
+        }
+        Ok(())
+    }
+
+    fn add_input(&mut self, input: &str, out: &Path) -> anyhow::Result<()> {
+        let path = Path::new(input);
+        let before = self.paths.len();
+        if path.is_dir() {
+            self.add_folder(path, out);
+        } else if !path.exists() && input.contains(['*', '?', '[']) {
+            let matches =
+                glob::glob(input).map_err(|e| Usage(format!("{input}: not a valid pattern: {e}")))?;
+            self.is_explicit = false;
+            for found in matches.filter_map(Result::ok) {
+                if found.is_dir() {
+                    self.add_folder(&found, out);
+                } else if is_wanted(&found) {
+                    self.add(found);
+                }
+            }
+        } else {
+            self.add(path.to_owned());
+            return Ok(());
+        }
+        if self.paths.len() == before {
+            self.remarks.push(format!("{input}: no image files found"));
+        }
+        Ok(())
+    }
+
+    fn add_folder(&mut self, folder: &Path, out: &Path) {
+        self.is_explicit = false;
+        let out = out.canonicalize().ok();
+        let walk = walkdir::WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+        let entries = walk.filter_entry(|e| {
+            let is_hidden = e.depth() > 0 && e.file_name().to_string_lossy().starts_with('.');
+            let is_out = e.file_type().is_dir() && out.is_some() && e.path().canonicalize().ok() == out;
+            !is_hidden && !is_out
+        });
+        for entry in entries {
+            match entry {
+                Ok(e) if e.file_type().is_file() && is_wanted(e.path()) => self.add(e.into_path()),
+                Ok(_) => {}
+                Err(error) => self.remarks.push(format!("skipped: {error}")),
+            }
+        }
+    }
+
+    fn add(&mut self, path: PathBuf) {
+        let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if self.seen.insert(identity) {
+            self.paths.push(path);
+        }
+    }
+}
+
+/// Whether a file found in a folder or by a glob is a scan to work on: a volume by its ending, not a
+/// segmentation (`…_seg`, ours or a reference), and of an `.hdr`/`.img` pair the header.
+fn is_wanted(path: &Path) -> bool {
+    let Some(name) = path.file_name() else { return false };
+    let Some(format) = format_for_name(name) else { return false };
+    let stem = stem(path).to_string_lossy().to_lowercase();
+    let lower = name.to_string_lossy().to_lowercase();
+    let is_pair_data = [".img", ".img.gz"].iter().any(|e| lower.ends_with(e))
+        && ["hdr", "hdr.gz", "HDR"]
+            .iter()
+            .any(|e| path.with_file_name(format!("{}.{e}", stem_of_pair(path))).exists());
+    !PICTURES.contains(&format.id()) && !stem.ends_with("_seg") && !stem.ends_with("-seg") && !is_pair_data
+}
+
+fn stem_of_pair(path: &Path) -> String {
+    stem(path).to_string_lossy().into_owned()
+}

@@ -1,0 +1,188 @@
+//! `insula --batch`: segment many images without a window.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use formats::{Cancel, Task};
+use serde::Serialize;
+
+use super::{Context, Exit, output};
+use crate::batch::queue::{Listener, Tally};
+use crate::batch::record::{Record, Status};
+use crate::batch::{Batch, DEFAULT_OUT, OutputFormat, Planned, Shard};
+use crate::console::Console;
+
+/// Flags of `insula --batch`.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Batch")]
+pub struct Args {
+    /// Segment images without a window: files, folders (searched for volumes), globs, @LIST.
+    ///
+    /// Each case gives <case>_seg (labels), _labels.txt (ITK-SNAP), _lut.txt (FreeSurfer), _dseg.tsv (BIDS),
+    /// _volumes.csv and .json, _quicklook.png and _record.json in the output folder, and its record as one line of
+    /// JSON on stdout. Finished cases are skipped; the run may be killed and started again at any time.
+    #[arg(long, value_name = "INPUT", num_args = 0..)]
+    pub batch: Option<Vec<String>>,
+
+    /// Also take the inputs listed in this file, one per line (- for standard input).
+    #[arg(long, value_name = "FILE", requires = "batch")]
+    list: Vec<PathBuf>,
+
+    /// The model: an installed pack or a pack folder.
+    #[arg(long, value_name = "ID", default_value = "segformer3d-brain", requires = "batch")]
+    pack: String,
+
+    /// Folder for the results.
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_OUT, requires = "batch")]
+    out: PathBuf,
+
+    /// Compute threads [default: what the system, its control group or SLURM grants].
+    #[arg(long, value_name = "N", requires = "batch", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+
+    /// Where the network runs: auto, cpu, cuda, directml, coreml. A named one is used or the run fails.
+    #[arg(long, value_name = "P", default_value = "auto", requires = "batch")]
+    provider: String,
+
+    /// Only part I of N of the cases (sorted by name), I from 1.
+    #[arg(long, value_name = "I/N", requires = "batch")]
+    shard: Option<Shard>,
+
+    /// Say what would be done (cases, windows, memory) and write nothing.
+    #[arg(long, requires = "batch")]
+    dry_run: bool,
+
+    /// Stop at the first case that fails.
+    #[arg(long, requires = "batch")]
+    fail_fast: bool,
+
+    /// Go on after a case that fails (the default).
+    #[arg(long, requires = "batch", conflicts_with = "fail_fast")]
+    keep_going: bool,
+
+    /// Do finished cases again.
+    #[arg(long, requires = "batch")]
+    overwrite: bool,
+
+    /// File ending of the label volumes.
+    #[arg(long, value_name = "F", default_value = "nii.gz", requires = "batch")]
+    format: OutputFormat,
+
+    /// Make no quick-look picture.
+    #[arg(long, requires = "batch")]
+    no_quicklook: bool,
+
+    /// Do not install ONNX Runtime when none is found: fail instead.
+    #[arg(long, requires = "batch")]
+    no_install: bool,
+
+    /// Records on stdout are JSON in any case; accepted so that scripts can say it.
+    #[arg(long, requires = "batch")]
+    json: bool,
+}
+
+impl Args {
+    /// The batch these flags ask for, with `files` named behind other flags as further inputs.
+    fn batch(&self, files: &[PathBuf]) -> Batch {
+        let mut inputs = self.batch.clone().unwrap_or_default();
+        inputs.extend(files.iter().map(|f| f.to_string_lossy().into_owned()));
+        Batch {
+            inputs,
+            lists: self.list.clone(),
+            pack: self.pack.clone(),
+            out: self.out.clone(),
+            threads: self.threads.map(usize::from),
+            provider: self.provider.clone(),
+            shard: self.shard,
+            dry_run: self.dry_run,
+            fail_fast: self.fail_fast,
+            overwrite: self.overwrite,
+            format: self.format,
+            quicklook: !self.no_quicklook,
+            install: !self.no_install,
+        }
+    }
+}
+
+/// Runs the batch and tells how it went.
+pub fn run(args: &Args, files: &[PathBuf], context: &Context) -> anyhow::Result<Exit> {
+    let request = args.batch(files);
+    let teller = Teller { console: Arc::clone(&context.console), cancel: context.interrupt.cancel().clone() };
+    let task = context.console.task("batch", context.interrupt.cancel());
+    let tally = crate::batch::run(&request, &teller, &task)?;
+    context.console.clear();
+    if request.dry_run {
+        return Ok(Exit::of_counts(tally.done + tally.skipped + tally.failed, tally.failed));
+    }
+    context.console.say(&format!("{} (results in {})", summary(tally), request.out.display()));
+    if context.interrupt.cancel().is_cancelled() && tally.left > 0 {
+        return Ok(Exit::Interrupted(context.interrupt.exit_code()));
+    }
+    // Cases that fail-fast left out are not done either.
+    let items = tally.done + tally.skipped + tally.failed + tally.left;
+    Ok(Exit::of_counts(items, tally.failed + tally.left))
+}
+
+fn summary(tally: Tally) -> String {
+    let parts = [
+        (tally.done, "done"),
+        (tally.skipped, "finished before"),
+        (tally.failed, "failed"),
+        (tally.left, "not reached"),
+    ];
+    let told: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    told.join(", ")
+}
+
+/// Tells of cases on stdout (records) and stderr (people).
+struct Teller {
+    console: Arc<Console>,
+    cancel: Cancel,
+}
+
+impl Listener for Teller {
+    fn task(&self, case: &str, number: usize, of: usize) -> Task {
+        self.console.task(&format!("[{number}/{of}] {case}"), &self.cancel)
+    }
+
+    fn finished(&self, record: &Record, number: usize, of: usize) {
+        let head = format!("[{number}/{of}] {}", record.case);
+        for notice in record.notices.iter().filter(|n| n.level == formats::Level::Warning) {
+            self.console.say(&format!("{head}: warning: {}", notice.message));
+        }
+        match (record.status, &record.error) {
+            (Status::Failed, Some(error)) => {
+                self.console.complain(&format!("{head}: failed: {}", error.message));
+            }
+            (Status::Skipped, _) => self.console.say(&format!("{head}: finished before")),
+            _ => {
+                let seconds = record.seconds.get("compute").copied().unwrap_or_default();
+                let on = record.provider.as_ref().map_or_else(String::new, |p| format!(" on {}", p.used));
+                self.console.say(&format!("{head}: done, {seconds:.1} s{on}"));
+            }
+        }
+        self.tell(record);
+    }
+
+    fn planned(&self, plan: &Planned, number: usize, of: usize) {
+        let head = format!("[{number}/{of}] {}", plan.case);
+        self.console.say(&format!("{head}: {}", plan.words()));
+        self.tell(plan);
+    }
+
+    fn say(&self, text: &str) {
+        self.console.say(text);
+    }
+}
+
+impl Teller {
+    /// A record on stdout. Nobody listening there is no reason to stop: the records are in the output folder too.
+    fn tell(&self, record: &impl Serialize) {
+        if let Err(error) = output::record(record)
+            && !output::is_closed_pipe(&error)
+        {
+            self.console.complain(&format!("warning: stdout: {error}"));
+        }
+    }
+}

@@ -1,7 +1,10 @@
-//! What the tests share: where the shared data lies, and how a test says that it was skipped.
+//! What the tests share: where things lie, how the program is run, and how a test says that it was skipped.
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The workspace root.
 #[must_use]
@@ -26,4 +29,110 @@ pub fn shared(test: &str, path: &str) -> Option<PathBuf> {
     }
     eprintln!("SKIPPED {test}: {} is not here (set INSULA_SHARED)", path.display());
     None
+}
+
+/// Says that a test (or a part of it) did not run.
+pub fn skip(test: &str, why: &str) {
+    eprintln!("SKIPPED {test}: {why}");
+}
+
+/// The program, built once per test process with the profile of the tests.
+#[must_use]
+pub fn insula() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        if let Some(program) = std::env::var_os("INSULA_PROGRAM") {
+            return program.into();
+        }
+        // Tests run from target/<profile>/deps.
+        let tests = std::env::current_exe().expect("the test knows its own place");
+        let folder = tests.parent().and_then(Path::parent).expect("target/<profile>/deps").to_owned();
+        let is_release = folder.file_name().is_some_and(|n| n == "release");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet", "--package", "app", "--bin", "insula", "--target-dir"]);
+        cargo.arg(folder.parent().expect("target/<profile>")).current_dir(root());
+        if is_release {
+            cargo.arg("--release");
+        }
+        let status = cargo.status().expect("cargo runs");
+        assert!(status.success(), "the program could not be built");
+        folder.join(format!("insula{}", std::env::consts::EXE_SUFFIX))
+    })
+}
+
+/// A command that runs the program in `folder`, with a data folder of its own there, so that nothing of this
+/// machine's user shows.
+#[must_use]
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::new(insula());
+    command.current_dir(folder).env("INSULA_HOME", folder.join("home")).stdin(Stdio::null());
+    for name in ["SLURM_CPUS_PER_TASK", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs the program to its end.
+#[must_use]
+pub fn run(folder: &Path, args: &[&str]) -> Ran {
+    Ran::of(command(folder).args(args).output().expect("the program starts"))
+}
+
+/// How a run of the program ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// Everything on stdout.
+    pub stdout: String,
+    /// Everything on stderr.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// From a finished process.
+    #[must_use]
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Checks the exit code and that stderr never tells of a panic.
+    ///
+    /// # Panics
+    /// When it is another one.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+        self
+    }
+
+    /// Stdout as JSON values, one per line.
+    ///
+    /// # Panics
+    /// When a line is not JSON.
+    #[must_use]
+    #[track_caller]
+    pub fn records(&self) -> Vec<serde_json::Value> {
+        self.stdout
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("not JSON ({e}): {l}")))
+            .collect()
+    }
+}
+
+/// Waits until something is so, at most `limit`; whether it came.
+pub fn wait_for(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let end = std::time::Instant::now() + limit;
+    while std::time::Instant::now() < end {
+        if is_so() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    is_so()
 }

@@ -10,11 +10,13 @@ use formats::{Cancel, Task};
 const REFRESH: Duration = Duration::from_millis(100);
 /// Repeats of the same stage in a log file: often enough to see that it is alive.
 const LOG_REPEAT: Duration = Duration::from_secs(10);
+/// Stages that are over sooner leave no line in a log file.
+const LOG_STAGE: Duration = Duration::from_secs(2);
 /// The progress line stays shorter than the narrowest common terminal, so that it never wraps.
 const LINE_CHARS: usize = 79;
 
 /// Stderr, shared by all threads. On a terminal, progress is one line that refreshes; elsewhere it is plain
-/// lines, one per stage and then one every ten seconds. Stdout is left to records and results.
+/// lines, a few seconds apart. Stdout is left to records and results.
 #[derive(Debug)]
 pub struct Console {
     quiet: bool,
@@ -22,12 +24,12 @@ pub struct Console {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// Whether a progress line is on screen.
     drawn: bool,
     /// When and what was last reported.
-    last: Option<(Instant, String)>,
+    last: (Instant, String),
 }
 
 impl Console {
@@ -35,7 +37,11 @@ impl Console {
     pub fn new(quiet: bool) -> Arc<Self> {
         let is_terminal =
             std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
-        Arc::new(Self { quiet, is_terminal, state: Mutex::default() })
+        Arc::new(Self {
+            quiet,
+            is_terminal,
+            state: Mutex::new(State { drawn: false, last: (Instant::now(), String::new()) }),
+        })
     }
 
     /// A message, unless quiet.
@@ -61,11 +67,10 @@ impl Console {
         let key = format!("{what}: {stage}");
         let now = Instant::now();
         let mut state = self.lock();
-        let patience = if self.is_terminal { REFRESH } else { LOG_REPEAT };
-        let is_news = match &state.last {
-            Some((at, last)) => *last != key || now.duration_since(*at) >= patience,
-            None => true,
-        };
+        let (same, other) =
+            if self.is_terminal { (REFRESH, Duration::ZERO) } else { (LOG_REPEAT, LOG_STAGE) };
+        let patience = if state.last.1 == key { same } else { other };
+        let is_news = now.duration_since(state.last.0) >= patience;
         if !is_news {
             return;
         }
@@ -81,7 +86,7 @@ impl Console {
         } else {
             writeln!(stderr, "{text}")
         };
-        state.last = Some((now, key));
+        state.last = (now, key);
     }
 
     /// Removes the progress line.

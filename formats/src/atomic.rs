@@ -44,7 +44,7 @@ fn set_usual_permissions(file: &std::fs::File) {
     let _ = file;
 }
 
-/// Writes bytes atomically; see [`write`].
+/// Writes bytes atomically; see [`write()`].
 ///
 /// # Errors
 /// [`Error::Io`].

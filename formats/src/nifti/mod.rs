@@ -5,7 +5,7 @@
 //! chooses gzip by file name, allocates what the header asks for, drops the scaling on writing, and panics on odd
 //! qforms; so sniffing, limits, inflating, voxels, geometry and writing are ours.
 //!
-//! Start at [`read`]; geometry is in [`affine`], names and colours of labels in [`caret`].
+//! Start at `read.rs`; geometry is in `affine.rs`, names and colours of labels in `caret.rs`.
 
 mod affine;
 mod caret;

@@ -11,17 +11,14 @@ With --check the exit code is 1 when a target is missed.
 """
 
 import argparse
-import importlib.util
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
-import time
-import venv
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from common import ROOT, SHARED, interpreter, machine, measure, needed
+
 LIBRARIES = ["nibabel", "SimpleITK", "numpy"]
 # Insula's time over the other's (median of the turns), and its peak memory over the float32 array.
 TARGETS = {"nibabel": 0.25, "SimpleITK": 0.35, "floor": 1.3}
@@ -34,56 +31,14 @@ SIMPLEITK = (
 )
 
 
-def interpreter():
-    """A Python that has the libraries."""
-    if all(importlib.util.find_spec(name) for name in LIBRARIES):
-        return sys.executable
-    folder = ROOT / ".venv"
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    probe = subprocess.run([python, "-c", "import " + ", ".join(LIBRARIES)], stderr=subprocess.DEVNULL)
-    if probe.returncode:
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *LIBRARIES], check=True)
-    return str(python)
-
-
-def measure(command):
-    """Wall seconds and peak resident MiB of one process."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    if hasattr(os, "wait4"):
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        # Kibibytes on Linux, bytes on macOS.
-        peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    else:
-        process.wait()
-        seconds, peak = time.perf_counter() - start, float("nan")
-    if process.returncode:
-        sys.exit(f"failed: {command}")
-    return seconds, peak
-
-
-def processor():
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    shared = pathlib.Path(os.environ.get("INSULA_SHARED", ROOT.parent / "shared"))
-    parser.add_argument("--file", type=pathlib.Path, default=shared / "data/nifti/brain/t1_crop.nii.gz")
+    parser.add_argument("--file", type=pathlib.Path, default=SHARED / "data/nifti/brain/t1_crop.nii.gz")
     parser.add_argument("--runs", type=int, default=11)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    python = interpreter()
-    if not options.file.is_file():
-        sys.exit(f"SKIPPED: no file {options.file} (set INSULA_SHARED or --file)")
+    python = interpreter(LIBRARIES)
+    needed(options.file)
     subprocess.run(
         ["cargo", "build", "--release", "--quiet", "-p", "formats", "--example", "open_f32"], cwd=ROOT, check=True
     )
@@ -107,8 +62,7 @@ def main():
         for name, command in commands.items():
             results[name].append(measure(command))
 
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    print(f"machine: {processor()}, {os.cpu_count()} processors, {platform.platform()}, load {load:.1f}")
+    print(f"machine: {machine()}")
     print(f"file: {options.file.name}, {count} voxels, {array_mib:.1f} MiB as float32, {options.runs} turns")
     print(f"{'':12} {'median ms':>10} {'min ms':>8} {'peak MiB':>9} {'insula / it':>12} {'at most':>8}")
     median = {name: statistics.median(s for s, _ in runs) for name, runs in results.items()}

@@ -1,0 +1,58 @@
+//! The safetensors format: a JSON header and plain little-endian arrays
+//! (<https://huggingface.co/docs/safetensors>).
+
+use std::path::Path;
+
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors};
+
+use super::{Checkpoint, NamedTensor};
+use crate::error::{Error, Result};
+
+/// Reads a whole file.
+///
+/// # Errors
+/// [`Error::Checkpoint`] when the header and the bytes disagree, or a tensor has an element type without a
+/// single-precision meaning.
+pub fn read(path: &Path) -> Result<Checkpoint> {
+    let damaged = |e: &dyn std::fmt::Display| {
+        Error::checkpoint(
+            path,
+            format!("a damaged safetensors file ({e})"),
+            "a complete one",
+            "Copy or download it again",
+        )
+    };
+    let bytes = std::fs::read(path).map_err(|e| damaged(&e))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?;
+    let mut tensors = Vec::with_capacity(file.len());
+    for (name, view) in file.iter() {
+        let data = to_f32(view.dtype(), view.data()).ok_or_else(|| {
+            Error::checkpoint(
+                path,
+                format!("tensor {name} of type {:?}", view.dtype()),
+                "floating-point or integer tensors",
+                "Convert the weights to float32",
+            )
+        })?;
+        tensors.push(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), data });
+    }
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Checkpoint { path: path.to_owned(), tensors, notes: Vec::new() })
+}
+
+fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks::<N>().0.iter().map(|&b| value(b)).collect()
+    }
+    Some(match dtype {
+        Dtype::F32 => each(bytes, f32::from_le_bytes),
+        Dtype::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
+        Dtype::F16 => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
+        Dtype::BF16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+        Dtype::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
+        Dtype::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
+        Dtype::U8 | Dtype::BOOL => each(bytes, |[b]| f32::from(b)),
+        _ => return None,
+    })
+}

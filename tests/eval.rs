@@ -113,3 +113,30 @@ fn a_mirrored_brain_is_all_left_called_right() {
     let mean = |set: &str| swapped.means.iter().find(|m| m.set == set).unwrap().dice;
     assert!(mean("pooled") > 0.99 && mean("sides") < 0.06, "{}", swapped.to_text());
 }
+
+#[test]
+fn volumes_of_a_real_brain_are_the_published_ones() {
+    let name = "volumes_of_a_real_brain_are_the_published_ones";
+    let Some(path) = shared(name, "data/nifti/brain/fs_aparc_a2009s_aseg.nii.gz") else { return };
+    let Some(image) = shared(name, "data/nifti/brain/fs_norm.nii.gz") else { return };
+    let (map, image) = (labels(&path), formats::open(&image, &Task::silent()).unwrap());
+    let rows = formats::measure::volumes(&map, Some(image.first())).unwrap();
+    // The data's own README: voxels per label, and mean intensity in white matter, cortex and lateral ventricles.
+    assert_eq!(rows.len(), 188);
+    let row = |id: u16| rows.iter().find(|r| r.label == id).unwrap();
+    for (id, voxels) in [(2, 222_118), (16, 19_061), (53, 3904), (54, 1903)] {
+        assert_eq!((row(id).voxels, row(id).volume_mm3.round()), (voxels, voxels as f64));
+    }
+    let mean = |ids: &dyn Fn(u16) -> bool| {
+        let chosen = rows.iter().filter(|r| ids(r.label));
+        let (n, sum) = chosen.fold((0.0, 0.0), |(n, s), r| {
+            (n + r.voxels as f64, s + r.voxels as f64 * r.mean_intensity.unwrap())
+        });
+        sum / n
+    };
+    assert!((mean(&|id| id == 2 || id == 41) - 97.23).abs() < 0.01);
+    assert!((mean(&|id| (11_100..=12_175).contains(&id)) - 65.28).abs() < 0.01);
+    assert!((mean(&|id| id == 4 || id == 43) - 27.91).abs() < 0.01);
+    // Left is left.
+    assert!(row(17).centroid_ras.unwrap()[0] < row(53).centroid_ras.unwrap()[0] - 30.0);
+}

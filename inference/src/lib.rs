@@ -13,6 +13,9 @@
 //! provider it needs; and nothing is downloaded while building. The price is one more file to find, which
 //! [`runtime::find`] explains when it fails.
 
+// Array views are passed by value, as slices are.
+#![allow(clippy::needless_pass_by_value)]
+
 pub mod crop;
 pub mod engine;
 pub mod error;

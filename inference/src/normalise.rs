@@ -91,7 +91,7 @@ pub fn normalise(mut array: ArrayViewMut3<'_, f32>, scheme: &Scheme) -> Result<(
             array.axis_iter_mut(Axis(2 - axis)).into_par_iter().for_each(slice_minmax);
         }
         Scheme::Range { low, high } => {
-            if !(low < high) {
+            if low.partial_cmp(&high) != Some(std::cmp::Ordering::Less) {
                 return Err(out_of_order(low, high));
             }
             stretch(&mut array, low, high);

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 /// Failure of a pack, a checkpoint or a run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Numerics, the runtime or memory.
+    #[error(transparent)]
+    Inference(inference::Error),
     /// An input image that cannot be used.
     #[error(transparent)]
     Image(formats::Error),
@@ -48,6 +51,16 @@ impl From<formats::Error> for Error {
         match e {
             formats::Error::Cancelled => Self::Cancelled,
             other => Self::Image(other),
+        }
+    }
+}
+
+impl From<inference::Error> for Error {
+    fn from(e: inference::Error) -> Self {
+        match e {
+            inference::Error::Cancelled => Self::Cancelled,
+            inference::Error::Image(inner) => inner.into(),
+            other => Self::Inference(other),
         }
     }
 }

@@ -1,1 +1,0 @@
-"""Authoring tools of Insula's bundled models: network, synthetic data, training, export."""

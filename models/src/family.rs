@@ -1,0 +1,212 @@
+//! What a family of networks can do with a pack, and the values that travel between its steps.
+
+use std::time::Instant;
+
+use formats::{Grid, Image, LabelMap, Notice, Task, Volume};
+use inference::net::Net;
+
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
+use crate::pack::ModelPack;
+use crate::segmenter::{PatchSegmenter, Prepared, Scored};
+
+/// Code that runs all packs of one kind. The steps are separate functions so that a batch can read and prepare
+/// the next case and finish the last one while the network is busy: only [`Family::infer`] needs the network.
+pub trait Family: Sync {
+    /// Stable identifier, `family` in manifests.
+    fn id(&self) -> &'static str;
+
+    /// Name for people.
+    fn name(&self) -> &'static str;
+
+    /// Whether a loaded network has the ports and sizes the manifest states.
+    ///
+    /// # Errors
+    /// [`Error::Pack`] with what was found and expected.
+    fn fits(&self, pack: &ModelPack, net: &dyn Net) -> Result<()>;
+
+    /// Answers before any work: whether the case can be run, on which grid, in how many tiles, with how much
+    /// memory.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a case that does not fit the pack; a memory error with numbers and remedy.
+    fn check(&self, pack: &ModelPack, case: &Case, limits: Limits) -> Result<Estimate>;
+
+    /// Brings a case to what the network sees.
+    ///
+    /// # Errors
+    /// As [`Family::check`]; [`Error::Cancelled`].
+    fn prepare(&self, pack: &ModelPack, case: Case, limits: Limits, task: &Task) -> Result<Prepared>;
+
+    /// Runs the network.
+    ///
+    /// # Errors
+    /// Those of the network; [`Error::Cancelled`] within one tile.
+    fn infer(&self, pack: &ModelPack, prepared: Prepared, net: &mut dyn Net, task: &Task) -> Result<Scored>;
+
+    /// Brings the network's answer back to the grid of the first input.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`]; memory.
+    fn finish(&self, pack: &ModelPack, scored: Scored, task: &Task) -> Result<Finished>;
+}
+
+/// All families.
+pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter];
+
+/// The family with an identifier.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static dyn Family> {
+    FAMILIES.iter().copied().find(|f| f.id() == id)
+}
+
+/// One subject to be run.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Name, for messages and records.
+    pub name: String,
+    /// One volume per channel, in the pack's order. Results lie on the grid of the first.
+    pub channels: Vec<Volume>,
+    /// What was odd about the files.
+    pub notices: Vec<Notice>,
+}
+
+impl Case {
+    /// A case from volumes in the pack's channel order.
+    #[must_use]
+    pub fn new(name: impl Into<String>, channels: Vec<Volume>) -> Self {
+        Self { name: name.into(), channels, notices: Vec::new() }
+    }
+
+    /// A case from opened files in the pack's channel order. One file with as many frames as the pack has channels
+    /// (more than one) is taken as all channels, in frame order; any other file with several frames gives its
+    /// first, with a notice. The files' own notices are kept.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when the number of files does not fit.
+    pub fn from_images(name: impl Into<String>, images: Vec<Image>, manifest: &Manifest) -> Result<Self> {
+        let wanted = manifest.input.channels.len();
+        let mut case = Self::new(name, Vec::with_capacity(wanted));
+        let stacked = images.len() == 1 && wanted > 1 && images[0].frames.len() == wanted;
+        if images.len() != wanted && !stacked {
+            return Err(channel_count(&case.name, images.len(), manifest));
+        }
+        for (n, mut image) in images.into_iter().enumerate() {
+            case.notices.append(&mut image.notices);
+            if stacked {
+                case.notices.push(Notice::info(
+                    "frames-as-channels",
+                    format!(
+                        "The {wanted} frames of one file are taken as {}, in this order.",
+                        channel_names(manifest)
+                    ),
+                ));
+                case.channels = image.frames;
+                break;
+            }
+            if image.frames.len() > 1 {
+                case.notices.push(Notice::warning(
+                    "first-frame-used",
+                    format!(
+                        "The file for {} has {} frames ({}); the first is used.",
+                        manifest.input.channels[n].name,
+                        image.frames.len(),
+                        image.shape_text()
+                    ),
+                ));
+            }
+            image.frames.truncate(1);
+            case.channels.append(&mut image.frames);
+        }
+        Ok(case)
+    }
+}
+
+/// The error for a wrong number of volumes.
+pub(crate) fn channel_count(case: &str, found: usize, manifest: &Manifest) -> Error {
+    let wanted = manifest.input.channels.len();
+    Error::Argument(format!(
+        "{case}: {found} volume{} given, but “{}” needs {wanted}: {}, in this order",
+        if found == 1 { "" } else { "s" },
+        manifest.id,
+        channel_names(manifest)
+    ))
+}
+
+fn channel_names(manifest: &Manifest) -> String {
+    manifest.input.channels.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// What a run may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes beyond what the program holds already; `None` asks the system what is free.
+    pub memory_bytes: Option<u64>,
+}
+
+/// What a run will take. Made before any work.
+#[derive(Clone, Debug)]
+pub struct Estimate {
+    /// Bytes needed at the peak, beyond the volumes of the case.
+    pub memory_bytes: u64,
+    /// Bytes that may be used.
+    pub available_bytes: u64,
+    /// How the memory is kept within bounds.
+    pub strategy: Strategy,
+    /// Calls of the network times tiles per call. An upper bound before the content is known.
+    pub tiles: usize,
+    /// The grid of the result.
+    pub source: Grid,
+    /// The grid the network sees (before a content-dependent crop).
+    pub working: Grid,
+    /// What the user should know before starting.
+    pub notices: Vec<Notice>,
+}
+
+/// How the scores are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// All scores at once; this many tiles per call.
+    Whole {
+        /// Tiles per call of the network.
+        batch: usize,
+    },
+    /// Layer by layer along D, one tile per call: scores of one layer of tiles at a time. When the working grid is
+    /// not the image's, labels rather than scores are resampled.
+    Layers,
+}
+
+/// What a family hands back.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// A segmentation on the grid of the first input.
+    Labels(LabelMap),
+}
+
+/// What [`Family::finish`] returns.
+#[derive(Debug)]
+pub struct Finished {
+    /// The case's name.
+    pub name: String,
+    /// The result.
+    pub output: Output,
+    /// What the user should know.
+    pub notices: Vec<Notice>,
+    /// Seconds per stage, in order.
+    pub timings: Timings,
+    /// Tiles that went through the network.
+    pub tiles: usize,
+    /// What was estimated.
+    pub estimated_bytes: u64,
+}
+
+/// Seconds per stage, in order.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Timings(pub Vec<(&'static str, f64)>);
+
+impl Timings {
+    /// Adds a stage that began at `start`.
+    pub fn add(&mut self, stage: &'static str, start: Instant) {
+        self.0.push((stage, start.elapsed().as_secs_f64()));
+    }
+}

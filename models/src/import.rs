@@ -1,0 +1,313 @@
+//! From somebody's weights to a pack: a checkpoint plus a preset become a folder with `pack.toml`, `model.onnx` and
+//! `MODEL_CARD.md`.
+//!
+//! A preset is a `pack.toml` without `schema`, `id`, `file` and `origin`; those about the published configurations are
+//! in the program ([`PRESETS`]), others may be files. Nothing in a checkpoint is executed.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use formats::Task;
+
+use crate::catalog::{place_folder, write_file};
+use crate::checkpoint::{self, Checkpoint};
+use crate::error::{Error, Result};
+use crate::manifest::{CropKind, Manifest, SCHEMA, is_id};
+pub use crate::onnx::Precision;
+use crate::pack::{self, ModelPack, sha256_hex};
+use crate::segformer3d;
+
+/// Names and texts of the presets inside the program.
+pub static PRESETS: &[(&str, &str)] = &[
+    ("brats", include_str!("../presets/brats.toml")),
+    ("synapse", include_str!("../presets/synapse.toml")),
+    ("acdc", include_str!("../presets/acdc.toml")),
+];
+
+/// Which settings go with the weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// One of [`PRESETS`].
+    Named(String),
+    /// A file of the same form.
+    Toml(PathBuf),
+}
+
+impl Preset {
+    /// A preset's name, or the path of a file when it ends in `.toml`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        if Path::new(text).extension().is_some_and(|e| e.eq_ignore_ascii_case("toml")) {
+            Self::Toml(PathBuf::from(text))
+        } else {
+            Self::Named(text.to_owned())
+        }
+    }
+
+    fn read(&self) -> Result<(PathBuf, String)> {
+        match self {
+            Self::Toml(path) => {
+                let text = std::fs::read_to_string(path).map_err(formats::Error::io(path, "read"))?;
+                Ok((path.clone(), text))
+            }
+            Self::Named(name) => {
+                let found = PRESETS.iter().find(|(n, _)| n == name);
+                let known = || PRESETS.iter().map(|(n, _)| *n).collect::<Vec<_>>().join(", ");
+                found.map(|(n, text)| (PathBuf::from(format!("preset {n}")), (*text).to_owned())).ok_or_else(
+                    || {
+                        Error::Argument(format!(
+                            "There is no preset “{name}”; there are {}, or give a .toml file",
+                            known()
+                        ))
+                    },
+                )
+            }
+        }
+    }
+}
+
+/// How to import.
+#[derive(Clone, Debug)]
+pub struct ImportOptions {
+    /// Family; only `"segformer3d"` has an importer so far.
+    pub family: String,
+    /// Settings that go with the weights.
+    pub preset: Preset,
+    /// The new pack's id; also the folder's name.
+    pub id: String,
+    /// The new pack's name; the preset's when absent.
+    pub name: Option<String>,
+    /// The folder in which `<id>/` is made.
+    pub out_dir: PathBuf,
+    /// How weights are stored in the ONNX file.
+    pub precision: Precision,
+    /// `"num_heads"` or `"head_dim"` instead of the preset's.
+    pub attention_scale: Option<String>,
+    /// Another crop than the preset's: `Fixed` selects the published box of the BraTS preset.
+    pub crop: Option<CropKind>,
+    /// Whether an existing folder may be replaced.
+    pub replace: bool,
+    /// Text of `MODEL_CARD.md`; a stub that states the origin when absent.
+    pub card: Option<String>,
+    /// Text of `LICENSE`; none when absent.
+    pub licence_text: Option<String>,
+}
+
+impl ImportOptions {
+    /// SegFormer3D with a preset, into `out_dir/<id>`, 32-bit weights, everything else as the preset says.
+    #[must_use]
+    pub fn new(preset: Preset, id: impl Into<String>, out_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            family: "segformer3d".to_owned(),
+            preset,
+            id: id.into(),
+            name: None,
+            out_dir: out_dir.into(),
+            precision: Precision::F32,
+            attention_scale: None,
+            crop: None,
+            replace: false,
+            card: None,
+            licence_text: None,
+        }
+    }
+}
+
+/// Imports a checkpoint. The pack folder appears whole or not at all.
+///
+/// # Errors
+/// [`Error::Checkpoint`] when the file cannot be read or does not fit the configuration; [`Error::Pack`] when the
+/// preset is faulty or the folder exists; [`Error::Argument`] for unknown families, presets and bad ids.
+pub fn import(checkpoint: &Path, options: &ImportOptions, task: &Task) -> Result<ModelPack> {
+    if options.family != "segformer3d" {
+        return Err(Error::Argument(format!(
+            "Weights of the family “{}” cannot be imported; the families with an importer are: segformer3d",
+            options.family
+        )));
+    }
+    if !is_id(&options.id) {
+        return Err(Error::Argument(format!(
+            "“{}” cannot be a pack id: use 1 to 64 lower-case letters, digits and hyphens",
+            options.id
+        )));
+    }
+    if crate::bundled::has(&options.id) {
+        return Err(Error::Argument(format!(
+            "“{}” is a pack inside the program; choose another id",
+            options.id
+        )));
+    }
+    build(checkpoint, options, task)
+}
+
+/// [`import`] that may also make the folders of bundled packs.
+pub(crate) fn build(path: &Path, options: &ImportOptions, task: &Task) -> Result<ModelPack> {
+    task.at("Reading the weights", 0.0)?;
+    let (preset_path, text) = options.preset.read()?;
+    let mut table: toml::Table = toml::from_str(&text).map_err(|e| {
+        Error::pack(&preset_path, e.to_string().replace('\n', " "), "a preset in TOML", "Correct the file")
+    })?;
+    let loaded = checkpoint::read(path)?;
+    let weights_hash = sha256_of_file(&loaded.path)?;
+    task.at("Building the network", 0.4)?;
+
+    let mut set = |key: &str, value: toml::Value| table.insert(key.to_owned(), value);
+    set("schema", i64::from(SCHEMA).into());
+    set("id", options.id.clone().into());
+    if let Some(name) = &options.name {
+        set("name", name.clone().into());
+    }
+    for (key, fallback) in [
+        ("family", options.family.as_str()),
+        ("version", "1.0.0"),
+        ("licence", "unknown"),
+        ("name", &options.id),
+        ("summary", "Imported weights."),
+        ("intended_use", "Unknown; ask whoever trained the weights. Not a medical device."),
+    ] {
+        table.entry(key).or_insert_with(|| fallback.into());
+    }
+    if let (Some(scale), Some(network)) =
+        (&options.attention_scale, table.get_mut("network").and_then(|n| n.as_table_mut()))
+    {
+        network.insert("attention_scale".to_owned(), scale.clone().into());
+    }
+    if let Some(kind) = options.crop {
+        let crop = table.entry("crop").or_insert_with(|| toml::Table::new().into());
+        if let (Some(crop), Ok(kind)) = (crop.as_table_mut(), toml::Value::try_from(kind)) {
+            crop.insert("kind".to_owned(), kind);
+        }
+    }
+    let file_name = loaded.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let preset_name = match &options.preset {
+        Preset::Named(name) => name.clone(),
+        Preset::Toml(p) => p.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    let origin: toml::Table = [
+        ("checkpoint", file_name),
+        ("sha256", weights_hash.clone()),
+        ("importer", format!("insula {}", env!("CARGO_PKG_VERSION"))),
+        ("preset", preset_name),
+    ]
+    .into_iter()
+    .map(|(k, v)| (k.to_owned(), v.into()))
+    .collect();
+    table.insert("origin".to_owned(), origin.into());
+    // The settings are checked before the network is built: a stand-in takes the place of the file.
+    table.insert("file".to_owned(), file_row("network", "model.onnx", &[]).into());
+    let draft = render(&table, &preset_path)?;
+    let manifest = pack::parse(&preset_path, draft.as_bytes())?;
+    let network = network(&manifest, &preset_path, &loaded, options.precision, &weights_hash)?;
+
+    task.at("Writing the pack", 0.8)?;
+    let card = options.card.clone().unwrap_or_else(|| model_card(&manifest, &loaded));
+    let mut files = vec![("network", "model.onnx", network), ("card", "MODEL_CARD.md", card.into_bytes())];
+    if let Some(text) = &options.licence_text {
+        files.push(("licence", "LICENSE", text.clone().into_bytes()));
+    }
+    let rows: Vec<toml::Value> =
+        files.iter().flat_map(|(role, name, bytes)| file_row(role, name, bytes)).collect();
+    table.insert("file".to_owned(), rows.into());
+    let text = render(&table, &preset_path)?;
+    let target = options.out_dir.join(&options.id);
+    place_folder(&target, options.replace, |staging| {
+        for (_, name, bytes) in &files {
+            write_file(&staging.join(name), bytes)?;
+        }
+        write_file(&staging.join("pack.toml"), text.as_bytes())
+    })?;
+    ModelPack::from_folder(&target)
+}
+
+/// The ONNX file.
+fn network(
+    m: &Manifest,
+    preset: &Path,
+    loaded: &Checkpoint,
+    precision: Precision,
+    weights_hash: &str,
+) -> Result<Vec<u8>> {
+    let config: segformer3d::Config = m.network.clone().try_into().map_err(|e: toml::de::Error| {
+        Error::pack(
+            preset,
+            e.to_string().replace('\n', " "),
+            "a [network] section of SegFormer3D",
+            "Correct the preset",
+        )
+    })?;
+    let (channels, classes) = (m.input.channels.len(), m.output.channel_count());
+    if (config.in_channels, config.num_classes) != (channels, classes) {
+        return Err(Error::pack(
+            preset,
+            format!("a network from {} to {} channels", config.in_channels, config.num_classes),
+            format!("{channels} and {classes}, as the input and output sections state"),
+            "Make the sections agree",
+        ));
+    }
+    let metadata = [
+        ("insula-pack".to_owned(), m.id.clone()),
+        ("insula-pack-version".to_owned(), m.version.clone()),
+        ("insula-weights-sha256".to_owned(), weights_hash.to_owned()),
+    ];
+    segformer3d::build_onnx(&config, loaded, precision, &metadata)
+}
+
+fn file_row(role: &str, name: &str, bytes: &[u8]) -> Vec<toml::Value> {
+    let mut row = toml::Table::new();
+    row.insert("role".to_owned(), role.into());
+    row.insert("path".to_owned(), name.into());
+    row.insert("sha256".to_owned(), sha256_hex(bytes).into());
+    row.insert("bytes".to_owned(), i64::try_from(bytes.len()).unwrap_or(i64::MAX).into());
+    vec![row.into()]
+}
+
+/// Manifest text in the order of [`Manifest`]'s fields.
+fn render(table: &toml::Table, path: &Path) -> Result<String> {
+    let fail = |e: String| Error::pack(path, e.replace('\n', " "), "a complete preset", "Correct the preset");
+    let manifest: Manifest = table.clone().try_into().map_err(|e: toml::de::Error| fail(e.to_string()))?;
+    toml::to_string(&manifest).map_err(|e| fail(e.to_string()))
+}
+
+fn model_card(m: &Manifest, loaded: &Checkpoint) -> String {
+    let mut card = format!("# {}\n\n{}\n\n", m.name, m.summary);
+    let _ = writeln!(card, "**Intended use.** {}\n", m.intended_use);
+    let licence = if m.licence == "unknown" {
+        "Unknown. The weights were imported from a file that states none; ask whoever made them before passing them on."
+    } else {
+        &m.licence
+    };
+    let _ = writeln!(card, "**Licence of the weights.** {licence}\n");
+    if let Some(o) = &m.origin {
+        let _ = writeln!(
+            card,
+            "**Origin.** Imported from `{}` (SHA-256 `{}`) with preset `{}` by {}.\n",
+            o.checkpoint, o.sha256, o.preset, o.importer
+        );
+    }
+    if !m.citation.is_empty() {
+        let _ = writeln!(card, "**Cite.** {}\n", m.citation);
+    }
+    let inputs: Vec<&str> = m.input.channels.iter().map(|c| c.name.as_str()).collect();
+    let _ = writeln!(card, "**Inputs.** {}.\n", inputs.join(", "));
+    let labels: Vec<String> = m.labels.iter().map(|l| format!("{} {}", l.id, l.name)).collect();
+    let _ = writeln!(card, "**Labels.** {}.\n", labels.join("; "));
+    for note in &loaded.notes {
+        let _ = writeln!(card, "- {note}");
+    }
+    card.push_str("\nTraining data, accuracy and known failures are not known to this program.\n");
+    card
+}
+
+fn sha256_of_file(path: &Path) -> Result<String> {
+    use sha2::{Digest, Sha256};
+    let mut file = std::fs::File::open(path).map_err(formats::Error::io(path, "open"))?;
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        let n = std::io::Read::read(&mut file, &mut buffer).map_err(formats::Error::io(path, "read"))?;
+        if n == 0 {
+            break;
+        }
+        hash.update(&buffer[..n]);
+    }
+    Ok(pack::hex(&hash.finalize()))
+}

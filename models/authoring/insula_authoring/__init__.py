@@ -1,0 +1,1 @@
+"""Authoring tools of Insula's bundled models: network, synthetic data, training, export."""

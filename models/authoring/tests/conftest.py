@@ -15,7 +15,7 @@ TOLERANCE = 5e-5  # absolute, on logits and stage outputs: above float32 noise, 
 def shared() -> Path:
     """The data of INSULA_SHARED, default ../shared beside the repository; tests that need it are skipped without."""
     root = Path(__file__).resolve().parents[3]
-    path = Path(os.environ.get("INSULA_SHARED", root.parent / "shared"))
+    path = Path(os.environ.get("INSULA_SHARED", root.parent / "shared")).resolve()
     if not path.exists():
         pytest.skip(f"no {path}: set INSULA_SHARED")
     return path

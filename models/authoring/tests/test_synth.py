@@ -55,7 +55,7 @@ def test_mirror_swaps_sides():
     t = np.array([[[0, 1, P + 1, 255, 2 * P + 1]]], np.uint8)
     assert mirror(t).tolist() == [[[2 * P + 1, 255, 1, P + 1, 0]]]
     for k, m in enumerate(MIRROR):
-        assert CLASSES[m][0] == CLASSES[k][0].replace("Left", "x").replace("Right", "Left").replace("x", "Right")
+        assert CLASSES[m][0] == CLASSES[k][0].replace("Left-", "@").replace("Right-", "Left-").replace("@", "Right-")
 
 
 def test_normalise():

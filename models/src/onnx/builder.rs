@@ -44,6 +44,7 @@ impl Builder {
         let name = format!("{}/{op}_{}", self.scope, self.count);
         self.graph.nodes.push(Node {
             op,
+            domain: "",
             name: name.clone(),
             inputs: inputs.iter().map(|&s| s.to_owned()).collect(),
             outputs: vec![name.clone()],
@@ -64,6 +65,21 @@ impl Builder {
         if let Some(node) = self.graph.nodes.last_mut() {
             node.outputs = vec![output.to_owned()];
         }
+    }
+
+    /// Adds a node of ONNX Runtime's own operator set `com.microsoft`
+    /// (<https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>).
+    pub fn contributed(
+        &mut self,
+        op: &'static str,
+        inputs: &[&str],
+        attributes: &[(&'static str, Attribute)],
+    ) -> String {
+        let output = self.node(op, inputs, attributes);
+        if let Some(node) = self.graph.nodes.last_mut() {
+            node.domain = super::CONTRIBUTED;
+        }
+        output
     }
 
     /// Adds trained numbers, stored in the precision of this builder where that loses nothing but digits: tensors of

@@ -16,6 +16,9 @@ pub const IR_VERSION: i64 = 9;
 /// Operator set 20: the first with `Gelu`; understood since ONNX Runtime 1.17.
 pub const OPSET: i64 = 20;
 
+/// Operators that every ONNX Runtime has beyond the standard.
+pub const CONTRIBUTED: &str = "com.microsoft";
+
 /// How weights are stored. Computation is in single precision either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Precision {
@@ -68,11 +71,13 @@ pub enum Dim {
     Free(&'static str),
 }
 
-/// One operation of the standard operator set.
+/// One operation.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// Operator, e.g. `MatMul`.
     pub op: &'static str,
+    /// Operator set: empty for the standard one, or [`CONTRIBUTED`].
+    pub domain: &'static str,
     /// Unique name.
     pub name: String,
     /// Names of what it reads; empty for an omitted optional input.
@@ -125,10 +130,12 @@ impl Model {
         model.text(2, "Insula");
         model.text(3, env!("CARGO_PKG_VERSION"));
         model.message(7, &self.graph.encode());
-        let mut opset = Message::default();
-        opset.text(1, "");
-        opset.int(2, OPSET);
-        model.message(8, &opset);
+        for (domain, version) in [("", OPSET), (CONTRIBUTED, 1)] {
+            let mut opset = Message::default();
+            opset.text(1, domain);
+            opset.int(2, version);
+            model.message(8, &opset);
+        }
         for (key, value) in &self.metadata {
             let mut entry = Message::default();
             entry.text(1, key);
@@ -193,6 +200,7 @@ impl Node {
         }
         node.text(3, &self.name);
         node.text(4, self.op);
+        node.text(7, self.domain);
         for (name, value) in &self.attributes {
             let mut attribute = Message::default();
             attribute.text(1, name);

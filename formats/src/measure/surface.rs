@@ -1,5 +1,6 @@
 //! Distances between the surfaces of two structures; definitions in [`super`].
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::nearest::Tree;
@@ -29,8 +30,8 @@ pub(super) fn surface_points(
     let (nk, nj, ni) = labels.dim();
     let is_in = |k: usize, j: usize, i: usize| inside[usize::from(labels[[k, j, i]])];
     let columns = [0, 1, 2].map(|a| world_from_voxel.column(a));
-    let mut out = Vec::new();
-    for k in bounds.first[0]..=bounds.last[0] {
+    let slice = |k: usize| {
+        let mut out = Vec::new();
         for j in bounds.first[1]..=bounds.last[1] {
             for i in bounds.first[2]..=bounds.last[2] {
                 let buried = || {
@@ -53,8 +54,9 @@ pub(super) fn surface_points(
                 }
             }
         }
-    }
-    out
+        out
+    };
+    (bounds.first[0]..=bounds.last[0]).into_par_iter().flat_map_iter(slice).collect()
 }
 
 /// Compares two surfaces, or `None` when either is empty.

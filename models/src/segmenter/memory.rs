@@ -51,9 +51,9 @@ impl Need {
         }
     }
 
-    /// Bytes while channels are prepared: the stack, and one channel as read, as normalised and as moved.
+    /// Bytes while channels are prepared: the stack, and one channel as read, twice in work, and as moved.
     pub(super) fn prepare_bytes(&self) -> u64 {
-        self.working * self.channels * F32 + self.source * 2 * F32 + self.working * 2 * F32
+        self.working * self.channels * F32 + self.source * 3 * F32 + self.working * 2 * F32
     }
 
     fn infer_bytes(&self, strategy: Strategy) -> u64 {

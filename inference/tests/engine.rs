@@ -70,7 +70,7 @@ fn a_cancel_ends_the_run() {
     let run = |net: &mut inference::OnnxNet, wait: Option<Duration>| {
         let cancel = Cancel::default();
         let task = Task::new(cancel.clone(), |_, _| {});
-        let asked = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let asker = scope.spawn(move || {
                 if let Some(wait) = wait {
                     std::thread::sleep(wait);
@@ -87,8 +87,7 @@ fn a_cancel_ends_the_run() {
             let ended = Instant::now();
             assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
             ended - asker.join().unwrap()
-        });
-        asked
+        })
     };
     let late = run(&mut net, Some(Duration::from_millis(300)));
     assert!(late < Duration::from_secs(1), "the run went on for {late:?}");

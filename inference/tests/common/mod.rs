@@ -45,11 +45,11 @@ fn node(op: &str, inputs: &[&str], output: &str) -> Vec<u8> {
     out
 }
 
-fn model(nodes: &[Vec<u8>], input: Vec<u8>, output: Vec<u8>) -> Vec<u8> {
+fn model(nodes: &[Vec<u8>], input: &[u8], output: &[u8]) -> Vec<u8> {
     let mut graph: Vec<u8> = nodes.iter().flat_map(|n| bytes(1, n)).collect();
     graph.extend(bytes(2, b"g"));
-    graph.extend(bytes(11, &input));
-    graph.extend(bytes(12, &output));
+    graph.extend(bytes(11, input));
+    graph.extend(bytes(12, output));
     let opset = [bytes(1, b""), number(2, 17)].concat();
     [number(1, 8), bytes(7, &graph), bytes(8, &opset)].concat()
 }
@@ -57,7 +57,7 @@ fn model(nodes: &[Vec<u8>], input: Vec<u8>, output: Vec<u8>) -> Vec<u8> {
 /// `logits = image + image`, `[N, 2, D, H, W]`.
 pub fn doubling() -> Vec<u8> {
     let dims = [None, Some(2), None, None, None];
-    model(&[node("Add", &["image", "image"], "logits")], value("image", &dims), value("logits", &dims))
+    model(&[node("Add", &["image", "image"], "logits")], &value("image", &dims), &value("logits", &dims))
 }
 
 /// `count` products of 1024 × 1024 matrices one after the other.
@@ -65,7 +65,7 @@ pub fn slow(count: usize) -> Vec<u8> {
     let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x{n}") };
     let nodes: Vec<Vec<u8>> = (0..count).map(|n| node("MatMul", &[&name(n), "x"], &name(n + 1))).collect();
     let dims = [Some(1024), Some(1024)];
-    model(&nodes, value("x", &dims), value(&name(count), &dims))
+    model(&nodes, &value("x", &dims), &value(&name(count), &dims))
 }
 
 /// The engine, or `None` with a visible line where ONNX Runtime is not installed.

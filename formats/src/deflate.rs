@@ -46,6 +46,29 @@ pub fn gzip(path: &Path, out: &mut impl Write, parts: &[&[u8]], task: &Task) -> 
     put(path, out, &size.to_le_bytes())
 }
 
+/// `parts`, one after the other, as the pieces of one zlib stream (RFC 1950). In memory, because MetaImage states
+/// the compressed size before the data.
+///
+/// # Errors
+/// [`Error::Cancelled`].
+pub fn zlib(parts: &[&[u8]], task: &Task) -> Result<Vec<Vec<u8>>> {
+    let pieces: Vec<&[u8]> = parts.iter().flat_map(|p| p.chunks(PIECE)).collect();
+    // Deflate with a 32 KiB window, default level.
+    let mut out = vec![vec![0x78, 0x9c]];
+    let mut adler = adler2::Adler32::new();
+    for (n, batch) in pieces.chunks(BATCH).enumerate() {
+        task.at("Compressing", (n * BATCH) as f32 / pieces.len() as f32)?;
+        let compressed: Vec<Result<Vec<u8>>> = batch.par_iter().map(|piece| deflate(piece)).collect();
+        for (piece, compressed) in batch.iter().zip(compressed) {
+            adler.write_slice(piece);
+            out.push(compressed?);
+        }
+    }
+    out.push(vec![3, 0]);
+    out.push(adler.checksum().to_be_bytes().to_vec());
+    Ok(out)
+}
+
 fn put(path: &Path, out: &mut impl Write, bytes: &[u8]) -> Result<()> {
     out.write_all(bytes).map_err(Error::io(path, "write"))
 }

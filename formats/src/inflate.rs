@@ -69,6 +69,12 @@ impl<T: Pod> Elements<T> {
         Ok(Self { storage: storage.into_vec(), start: len - count, lead })
     }
 
+    /// Elements that are there already, without lead bytes.
+    #[must_use]
+    pub fn from_vec(storage: Vec<T>) -> Self {
+        Self { storage, start: 0, lead: 0 }
+    }
+
     /// The lead bytes followed by the elements' bytes, to be filled.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         let skip = self.start * size_of::<T>() - self.lead;
@@ -220,6 +226,26 @@ pub fn prefix(compressed: &[u8], stream: Stream, max: usize) -> Vec<u8> {
             break;
         }
     }
+    out
+}
+
+/// Up to `max` bytes after the first `skip` of a stream, or fewer when it ends (or breaks) earlier.
+#[must_use]
+pub fn tail(compressed: &[u8], stream: Stream, skip: u64, max: usize) -> Vec<u8> {
+    let mut inflater = Inflater::new(compressed, stream);
+    let mut scratch = vec![0; 256 << 10];
+    let mut left = skip;
+    while left > 0 {
+        let n = usize::try_from(left).unwrap_or(usize::MAX).min(scratch.len());
+        let got = inflater.fill(scratch.get_mut(..n).unwrap_or_default());
+        if got < n {
+            return Vec::new();
+        }
+        left -= got as u64;
+    }
+    let mut out = vec![0; max];
+    let got = inflater.fill(&mut out);
+    out.truncate(got);
     out
 }
 

@@ -10,6 +10,7 @@
 
 pub mod affine;
 pub mod atomic;
+mod block;
 pub mod deflate;
 pub mod error;
 pub mod grid;
@@ -17,8 +18,11 @@ pub mod inflate;
 pub mod label_files;
 pub mod labels;
 pub mod measure;
+pub mod metaimage;
+pub mod mgh;
 pub mod nifti;
 pub mod notice;
+pub mod nrrd;
 pub mod registry;
 pub mod source;
 pub mod task;

@@ -61,7 +61,8 @@ pub trait Format: Sync {
 }
 
 /// All formats, in the order of trying and of listing.
-pub static FORMATS: &[&dyn Format] = &[&crate::nifti::Nifti];
+pub static FORMATS: &[&dyn Format] =
+    &[&crate::nifti::Nifti, &crate::nrrd::Nrrd, &crate::mgh::Mgh, &crate::metaimage::MetaImage];
 
 /// Opens whatever the file is: the first format whose sniffing accepts the content reads it.
 ///

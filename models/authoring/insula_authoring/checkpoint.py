@@ -41,4 +41,5 @@ def save_safetensors(state: dict[str, Tensor], path: Path | str, half: bool = Tr
     out = {k: v.detach().to(kind).contiguous() for k, v in state.items() if v.dtype.is_floating_point}
     part = path.with_name(path.name + ".part")
     save_file(out, part, metadata={"format": "pt"})
+    part.chmod(0o644)
     part.replace(path)

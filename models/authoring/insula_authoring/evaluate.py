@@ -16,7 +16,7 @@ import torch
 
 from .labels import CLASSES, CODE_TO_CLASS, LARGE, PAIRS, P
 from .segformer3d import Config, SegFormer3D
-from .synth import Setup, canonical, nearest, normalise, trilinear, blur
+from .synth import Setup, canonical, nearest, normalise, trilinear
 
 
 def working_coordinates(image: np.ndarray, voxel: np.ndarray, setup: Setup) -> torch.Tensor:
@@ -41,8 +41,6 @@ class RealScan:
         image = image.astype(np.float32)
         voxel = np.abs(np.diag(affine)[:3])[::-1]
         at = working_coordinates(image, voxel, setup)
-        for axis in range(3):  # what averaging over a working voxel does, before sampling it
-            image = blur(image, 0.3 * setup.spacing / float(voxel[axis]), axis)
         labels = None
         if truth:
             codes = canonical(shared / f"data/nifti/brain/{truth}.nii.gz")[0].astype(np.int64)

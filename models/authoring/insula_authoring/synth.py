@@ -128,7 +128,8 @@ class Generator:
             margin = float(rng.choice([rng.uniform(0.5, 2.0), rng.uniform(1.0, 5.0)], p=[0.6, 0.4]))
             ragged = margin + smooth(rng, 1, head.codes.shape, float(rng.uniform(10, 40)), float(rng.uniform(0, 1.2)))[0]
             image[head.distance > 10 * np.maximum(ragged, 0.3)] = 0
-        soften = self.setup.spacing * float(rng.uniform(0.2, 0.5))
+        # Insula resamples without smoothing first: from nothing to a blur of half a working voxel.
+        soften = self.setup.spacing * float(rng.uniform(0.1, 0.5))
         for axis in range(3):
             image = blur(image, soften, axis)
         return np.maximum(image, 0, out=image)
@@ -269,10 +270,11 @@ def blur(image: np.ndarray, sigma: float, axis: int) -> np.ndarray:
 
 
 def normalise(image: np.ndarray) -> np.ndarray:
-    """Scale so that the 99.5th percentile of the non-zero voxels becomes 1, clipped to 0..1. Zero stays zero.
+    """The 1st and 99.5th percentiles of the voxels other than 0 become 0 and 1; clipped. All 0 stays 0.
 
-    Percentiles interpolate linearly between order statistics (NumPy's default)."""
-    values = image[image > 0]
+    Percentiles interpolate linearly between order statistics. This is the pack's intensity step."""
+    values = image[image != 0]
     if values.size == 0:
         return np.zeros_like(image, dtype=np.float32)
-    return np.clip(image / np.percentile(values, 99.5), 0, 1).astype(np.float32)
+    low, high = np.percentile(values, [1, 99.5])
+    return np.clip((image - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)

@@ -227,7 +227,7 @@ fn network(
     precision: Precision,
     weights_hash: &str,
 ) -> Result<Vec<u8>> {
-    let config: segformer3d::Config = m.network.clone().try_into().map_err(|e: toml::de::Error| {
+    let mut config: segformer3d::Config = m.network.clone().try_into().map_err(|e: toml::de::Error| {
         Error::pack(
             preset,
             e.to_string().replace('\n', " "),
@@ -235,6 +235,8 @@ fn network(
             "Correct the preset",
         )
     })?;
+    // Tiles are never wider than the patch, and the network is faster when it knows.
+    config.max_width = config.max_width.or(Some(m.tiles.patch[2]));
     let (channels, classes) = (m.input.channels.len(), m.output.channel_count());
     if (config.in_channels, config.num_classes) != (channels, classes) {
         return Err(Error::pack(

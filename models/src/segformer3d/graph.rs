@@ -241,9 +241,12 @@ impl Net<'_> {
         sum.unwrap_or_default()
     }
 
-    /// Planes `[N, C, D, H·pitch]` back to `[N, C, D, H, W]`.
+    /// Planes `[N, C, D, H·pitch]` back to `[N, C, D, H, W]`. Rows too wide for the pitch come back too short, which
+    /// fails at the next addition instead of going unnoticed.
     fn drop_separator(&mut self, planes: &str, channels: usize, dims: &str, pitch: usize) -> String {
         let [depth, height, width] = self.spatial(dims);
+        let widest = self.b.ints(&[pitch as i64 - 1]);
+        let width = self.b.node("Min", &[&width, &widest], &[]);
         let (keep, pitch) = (self.b.ints(&[0, channels as i64]), self.b.ints(&[pitch as i64]));
         let axis = [("axis", Attribute::Int(0))];
         let shape = self.b.node("Concat", &[&keep, &depth, &height, &pitch], &axis);

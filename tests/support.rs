@@ -125,6 +125,21 @@ impl Ran {
     }
 }
 
+/// The ONNX Runtime of this machine, if there is one. Says so on stderr when there is none.
+#[must_use]
+pub fn runtime(test: &str) -> Option<&'static Path> {
+    static RUNTIME: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = RUNTIME.get_or_init(|| {
+        let output = Command::new(insula()).args(["runtime", "status", "--json"]).output().ok()?;
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        status["path"].as_str().map(PathBuf::from)
+    });
+    if found.is_none() {
+        skip(test, "no ONNX Runtime; install it with `insula runtime install`");
+    }
+    found.as_deref()
+}
+
 /// Waits until something is so, at most `limit`; whether it came.
 pub fn wait_for(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let end = std::time::Instant::now() + limit;

@@ -50,7 +50,17 @@ fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     if cause.is::<crate::batch::queue::Panic>() {
         return Some("panic");
     }
-    cause.downcast_ref::<formats::Error>().map(formats::Error::kind)
+    let models = |e: &models::Error| match e {
+        models::Error::Inference(e) => e.kind(),
+        models::Error::Image(e) => e.kind(),
+        models::Error::Pack { .. } => "pack",
+        models::Error::Checkpoint { .. } => "checkpoint",
+        models::Error::Argument(_) => "argument",
+        models::Error::Cancelled => "cancelled",
+    };
+    None.or_else(|| cause.downcast_ref().map(models))
+        .or_else(|| cause.downcast_ref().map(inference::Error::kind))
+        .or_else(|| cause.downcast_ref().map(formats::Error::kind))
 }
 
 /// Whether the error only says that the user asked to stop.

@@ -12,8 +12,10 @@ mod evaluate;
 mod failure;
 mod info;
 mod interrupt;
+mod packs;
 mod quicklook;
 mod request;
+mod runtime;
 mod segment;
 
 fn main() -> std::process::ExitCode {

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use formats::Task;
 use serde::{Deserialize, Serialize};
 
+use crate::batch::Batch;
+use crate::batch::queue::{Listener, Tally};
 use crate::convert::Convert;
 use crate::evaluate::Evaluate;
 use crate::info::FileInfo;
+use crate::packs::{Import, PackInfo};
 
 /// One piece of work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +26,27 @@ pub enum Request {
     Convert(Convert),
     /// Compare a segmentation with the truth.
     Evaluate(Evaluate),
+    /// Segment cases without a window.
+    Batch(Batch),
+    /// Make a pack from a checkpoint.
+    ImportPack(Import),
+    /// Install a pack folder.
+    InstallPack {
+        /// The folder.
+        folder: PathBuf,
+        /// Whether a pack of the same identifier may be replaced.
+        overwrite: bool,
+    },
+    /// Remove an installed pack.
+    RemovePack {
+        /// The pack.
+        id: String,
+    },
+    /// Install ONNX Runtime into the user's data folder.
+    InstallRuntime {
+        /// A wheel downloaded elsewhere.
+        wheel: Option<PathBuf>,
+    },
 }
 
 /// What came of a [`Request`].
@@ -35,16 +59,39 @@ pub enum Outcome {
     Converted(crate::convert::Converted),
     /// Of [`Request::Evaluate`].
     Evaluated(Box<formats::measure::Evaluation>),
+    /// Of [`Request::Batch`]: how many cases went how. The cases themselves were told to the listener.
+    Batch(Tally),
+    /// Of [`Request::ImportPack`] and [`Request::InstallPack`].
+    Pack(Box<PackInfo>),
+    /// Of [`Request::RemovePack`].
+    Removed,
+    /// Of [`Request::InstallRuntime`].
+    Runtime {
+        /// The file.
+        library: PathBuf,
+    },
 }
 
-/// Does the work. Progress and cancellation go through `task`.
+/// Does the work. Progress and cancellation go through `task`; a batch tells `listener` of each case.
 ///
 /// # Errors
 /// Those of the libraries below, with the file or case as context.
-pub fn perform(request: &Request, task: &Task) -> anyhow::Result<Outcome> {
+pub fn perform(request: &Request, listener: &dyn Listener, task: &Task) -> anyhow::Result<Outcome> {
     Ok(match request {
         Request::Info { file } => Outcome::Info(Box::new(crate::info::info(file, task)?)),
         Request::Evaluate(evaluate) => Outcome::Evaluated(Box::new(crate::evaluate::run(evaluate, task)?)),
+        Request::Batch(batch) => Outcome::Batch(crate::batch::run(batch, listener, task)?),
+        Request::ImportPack(import) => Outcome::Pack(Box::new(crate::packs::import_pack(import, task)?)),
+        Request::InstallPack { folder, overwrite } => {
+            Outcome::Pack(Box::new(crate::packs::install(folder, *overwrite)?))
+        }
+        Request::RemovePack { id } => {
+            crate::packs::remove(id)?;
+            Outcome::Removed
+        }
+        Request::InstallRuntime { wheel } => {
+            Outcome::Runtime { library: crate::runtime::install(wheel.as_deref(), task)? }
+        }
         Request::Convert(convert) => Outcome::Converted(crate::convert::convert(convert, task)?),
     })
 }

@@ -16,7 +16,8 @@ pub mod staging;
 
 use std::path::PathBuf;
 
-use formats::{LabelMap, Notice, Task, Volume};
+use formats::{LabelMap, Notice, Task};
+use models::Case;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Usage, is_cancelled};
@@ -123,7 +124,7 @@ impl OutputFormat {
 pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Result<Tally> {
     let mut segmenter = crate::segment::PackSegmenter::new(batch)?;
     let files = Files::find(&batch.inputs, &batch.lists, &batch.out)?;
-    let all = cases::group(&files.paths, segmenter.channels(), files.is_explicit);
+    let all = cases::group(&files.paths, segmenter.manifest(), files.is_explicit);
     if all.is_empty() {
         let why = if files.remarks.is_empty() { "no inputs".to_owned() } else { files.remarks.join("; ") };
         return Err(Usage(format!("nothing to do: {why}")).into());
@@ -133,11 +134,14 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
         Some(shard) => shard.select(all),
         None => all,
     };
+    // Too late when something computed before; then the numerics keep what they have.
+    inference::threads::use_threads(segmenter.threads());
+    let manifest = segmenter.manifest().clone();
     let options = Options { format: batch.format.ending().to_owned(), quicklook: batch.quicklook };
     let setup = Setup {
         out: &batch.out,
         options: &options,
-        channels: segmenter.channels().len(),
+        manifest: &manifest,
         threads: segmenter.threads(),
         overwrite: batch.overwrite,
         fail_fast: batch.fail_fast,
@@ -247,7 +251,7 @@ pub trait Segmenter {
     ///
     /// # Errors
     /// What would make it impossible.
-    fn estimate(&self, case: &str, channels: Vec<Volume>) -> anyhow::Result<Estimated>;
+    fn estimate(&self, case: &Case) -> anyhow::Result<Estimated>;
 
     /// Gets ready to compute (runtime, weights); called before the first case that needs computing.
     ///
@@ -259,7 +263,7 @@ pub trait Segmenter {
     ///
     /// # Errors
     /// What makes this case impossible.
-    fn segment(&mut self, case: &str, channels: Vec<Volume>, task: &Task) -> anyhow::Result<Segmented>;
+    fn segment(&mut self, case: Case, task: &Task) -> anyhow::Result<Segmented>;
 }
 
 /// What a [`Segmenter`] returns.

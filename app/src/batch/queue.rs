@@ -12,6 +12,8 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use formats::{Cancel, LabelMap, Notice, Task, Volume};
+use models::{Case, Manifest};
+use serde::Serialize;
 
 use super::cases::CaseFiles;
 use super::record::{self, InputFile, Options, Record, Status};
@@ -26,8 +28,8 @@ pub struct Setup<'a> {
     pub out: &'a Path,
     /// Options that change the outputs.
     pub options: &'a Options,
-    /// Channels that a case must have.
-    pub channels: usize,
+    /// Settings of the pack: which channels a case has.
+    pub manifest: &'a Manifest,
     /// Compute threads, for the record.
     pub threads: usize,
     /// Do finished cases again.
@@ -49,7 +51,7 @@ pub trait Listener: Sync {
 }
 
 /// How many cases went how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     /// Segmented now.
     pub done: usize,
@@ -72,7 +74,7 @@ enum State {
     /// Nothing more to do than to report.
     Over,
     /// Read, to be computed.
-    Read(Vec<Volume>),
+    Read(Box<Case>),
     /// Computed, to be written.
     Computed { image: Box<Volume>, labels: Box<LabelMap> },
 }
@@ -163,7 +165,7 @@ fn read_all(
         let read = fenced(|| read_case(case, setup, &mut item.record, &task));
         item.record.seconds.insert("read".to_owned(), started.elapsed().as_secs_f64());
         match read {
-            Ok(Some(channels)) => item.state = State::Read(channels),
+            Ok(Some(case)) => item.state = State::Read(Box::new(case)),
             Ok(None) => {}
             Err(error) if is_cancelled(&error) => return,
             Err(error) => item.fail(&error),
@@ -180,7 +182,7 @@ fn read_case(
     setup: &Setup<'_>,
     record: &mut Record,
     task: &Task,
-) -> anyhow::Result<Option<Vec<Volume>>> {
+) -> anyhow::Result<Option<Case>> {
     record.inputs = case.files.iter().map(|f| InputFile::named(f)).collect();
     if let Some(problem) = &case.problem {
         return Err(formats::Error::Argument(format!("{}: {problem}", case.name)).into());
@@ -193,7 +195,7 @@ fn read_case(
         *record = Record { status: Status::Skipped, ..earlier };
         return Ok(None);
     }
-    channels_of(case, setup.channels, &mut record.notices, task).map(Some)
+    open_case(case, setup.manifest, &mut record.notices, task).map(Some)
 }
 
 /// What a case would take, for a dry run; none when an earlier run did it.
@@ -210,57 +212,33 @@ pub fn estimate(
     record.case.clone_from(&case.name);
     match read_case(case, setup, &mut record, task)? {
         None => Ok(None),
-        Some(channels) => segmenter.estimate(&case.name, channels).map(Some),
+        Some(case) => segmenter.estimate(&case).map(Some),
     }
 }
 
-/// Reads the channels of a case: a file for each, or one file with all of them as frames.
-///
-/// # Errors
-/// Those of [`formats::open`], and a file with the wrong number of frames or a picture.
-fn channels_of(
+/// Opens the files of a case; their notices go into the record.
+fn open_case(
     case: &CaseFiles,
-    channels: usize,
+    manifest: &Manifest,
     notices: &mut Vec<Notice>,
     task: &Task,
-) -> anyhow::Result<Vec<Volume>> {
-    let expected = if case.files.len() == channels { 1 } else { channels };
-    let mut volumes = Vec::with_capacity(channels);
+) -> anyhow::Result<Case> {
+    let mut images = Vec::with_capacity(case.files.len());
     for file in &case.files {
-        let image = formats::open(file, task)?;
+        let mut image = formats::open(file, task)?;
         if image.is_picture {
-            return Err(formats::Error::unsupported(
-                file,
-                "a two-dimensional picture",
-                "volumes",
-                "Give a 3-D image",
-            )
-            .into());
+            let found = "a two-dimensional picture";
+            return Err(formats::Error::unsupported(file, found, "volumes", "Give a 3-D image").into());
         }
-        let frames = image.frames.len();
-        if frames != expected {
-            return Err(match channels {
-                1 => anyhow!(formats::Error::unsupported(
-                    file,
-                    format!("a series of {frames} frames"),
-                    "one frame per case",
-                    "Take one out with `insula convert --frame N`",
-                )),
-                _ => anyhow!(formats::Error::unsupported(
-                    file,
-                    format!("a case with {frames} of {channels} channels in one file"),
-                    format!("{channels} files named by channel, or one file with {channels} frames"),
-                    "Run `insula packs show` to see how the channels are named",
-                )),
-            });
+        if case.files.len() > 1 {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            image.notices.iter_mut().for_each(|n| n.message = format!("{name}: {}", n.message));
         }
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        notices.extend(
-            image.notices.into_iter().map(|n| Notice { message: format!("{name}: {}", n.message), ..n }),
-        );
-        volumes.extend(image.frames);
+        images.push(image);
     }
-    Ok(volumes)
+    let mut opened = Case::from_images(&case.name, images, manifest)?;
+    notices.append(&mut opened.notices);
+    Ok(opened)
 }
 
 fn compute_all(
@@ -278,7 +256,7 @@ fn compute_all(
         if cancel.is_cancelled() || stop.is_cancelled() {
             return Ok(());
         }
-        if let State::Read(channels) = std::mem::replace(&mut item.state, State::Over) {
+        if let State::Read(case) = std::mem::replace(&mut item.state, State::Over) {
             let task = listener.task(&item.record.case, item.number, of);
             let made_ready = if is_ready { Ok(()) } else { fenced(|| segmenter.start(&task)) };
             match made_ready {
@@ -287,8 +265,8 @@ fn compute_all(
                 Ok(()) => is_ready = true,
             }
             let started = Instant::now();
-            let image = channels.first().context("a case has a channel")?.clone();
-            let segmented = fenced(|| segmenter.segment(&item.record.case, channels, &task));
+            let image = case.channels.first().context("a case has a channel")?.clone();
+            let segmented = fenced(|| segmenter.segment(*case, &task));
             item.record.seconds.insert("compute".to_owned(), started.elapsed().as_secs_f64());
             match segmented {
                 Ok(s) => item.accept(s, image),
@@ -410,7 +388,7 @@ fn text_of(payload: &(dyn Any + Send)) -> String {
 }
 
 fn peak_memory_bytes() -> u64 {
-    0
+    inference::memory::peak_bytes().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -443,19 +421,19 @@ mod tests {
             Ok(())
         }
 
-        fn estimate(&self, _: &str, _: Vec<Volume>) -> anyhow::Result<Estimated> {
+        fn estimate(&self, _: &Case) -> anyhow::Result<Estimated> {
             Ok(Estimated { tiles: 1, memory_bytes: 0, available_bytes: 0, notices: vec![] })
         }
 
-        fn segment(&mut self, case: &str, channels: Vec<Volume>, task: &Task) -> anyhow::Result<Segmented> {
-            self.ran.push(case.to_owned());
-            assert!(!case.contains("panic"), "asked to");
-            if case.contains("stop") {
+        fn segment(&mut self, case: Case, task: &Task) -> anyhow::Result<Segmented> {
+            self.ran.push(case.name.clone());
+            assert!(!case.name.contains("panic"), "asked to");
+            if case.name.contains("stop") {
                 self.cancel.cancel();
             }
             task.at("tiles", 0.5)?;
-            let grid = channels[0].grid;
-            let labels = channels[0].to_f32().mapv(|v| u16::from(v > 1.0)).into_shared();
+            let grid = case.channels[0].grid;
+            let labels = case.channels[0].to_f32().mapv(|v| u16::from(v > 1.0)).into_shared();
             Ok(Segmented {
                 labels: LabelMap { labels, grid, table: Default::default(), meta: Default::default() },
                 seconds: vec![("network".to_owned(), 0.1)],
@@ -496,7 +474,9 @@ mod tests {
 
     fn go(out: &Path, cases: &[CaseFiles], fake: &mut Fake, fail_fast: bool) -> (Tally, Vec<Record>) {
         let options = Options { format: "nii.gz".to_owned(), quicklook: false };
-        let setup = Setup { out, options: &options, channels: 1, threads: 1, overwrite: false, fail_fast };
+        let manifest = super::super::cases::tests::manifest(&["image"]);
+        let setup =
+            Setup { out, options: &options, manifest: &manifest, threads: 1, overwrite: false, fail_fast };
         let ears = Ears { cancel: fake.cancel.clone(), ..Ears::default() };
         let cancel = fake.cancel.clone();
         let tally = run(cases, &setup, fake, &ears, &cancel).unwrap();

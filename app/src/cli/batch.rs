@@ -1,9 +1,8 @@
 //! `insula --batch`: segment many images without a window.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use formats::{Cancel, Task};
+use formats::Task;
 use serde::Serialize;
 
 use super::{Context, Exit, output};
@@ -11,6 +10,7 @@ use crate::batch::queue::{Listener, Tally};
 use crate::batch::record::{Record, Status};
 use crate::batch::{Batch, DEFAULT_OUT, OutputFormat, Planned, Shard};
 use crate::console::Console;
+use crate::request::{Outcome, Request, perform};
 
 /// Flags of `insula --batch`.
 #[derive(Debug, clap::Args)]
@@ -107,14 +107,16 @@ impl Args {
 /// Runs the batch and tells how it went.
 pub fn run(args: &Args, files: &[PathBuf], context: &Context) -> anyhow::Result<Exit> {
     let request = args.batch(files);
-    let teller = Teller { console: Arc::clone(&context.console), cancel: context.interrupt.cancel().clone() };
+    let (out, is_dry) = (request.out.clone(), request.dry_run);
     let task = context.console.task("batch", context.interrupt.cancel());
-    let tally = crate::batch::run(&request, &teller, &task)?;
+    let Outcome::Batch(tally) = perform(&Request::Batch(request), context, &task)? else {
+        unreachable!("a batch request has a batch outcome")
+    };
     context.console.clear();
-    if request.dry_run {
+    if is_dry {
         return Ok(Exit::of_counts(tally.done + tally.skipped + tally.failed, tally.failed));
     }
-    context.console.say(&format!("{} (results in {})", summary(tally), request.out.display()));
+    context.console.say(&format!("{} (results in {})", summary(tally), out.display()));
     if context.interrupt.cancel().is_cancelled() && tally.left > 0 {
         return Ok(Exit::Interrupted(context.interrupt.exit_code()));
     }
@@ -135,15 +137,10 @@ fn summary(tally: Tally) -> String {
     told.join(", ")
 }
 
-/// Tells of cases on stdout (records) and stderr (people).
-struct Teller {
-    console: Arc<Console>,
-    cancel: Cancel,
-}
-
-impl Listener for Teller {
+/// Cases are told of on stdout (records) and stderr (people).
+impl Listener for Context {
     fn task(&self, case: &str, number: usize, of: usize) -> Task {
-        self.console.task(&format!("[{number}/{of}] {case}"), &self.cancel)
+        self.console.task(&format!("[{number}/{of}] {case}"), self.interrupt.cancel())
     }
 
     fn finished(&self, record: &Record, number: usize, of: usize) {
@@ -162,13 +159,13 @@ impl Listener for Teller {
                 self.console.say(&format!("{head}: done, {seconds:.1} s{on}"));
             }
         }
-        self.tell(record);
+        tell(record, &self.console);
     }
 
     fn planned(&self, plan: &Planned, number: usize, of: usize) {
         let head = format!("[{number}/{of}] {}", plan.case);
         self.console.say(&format!("{head}: {}", plan.words()));
-        self.tell(plan);
+        tell(plan, &self.console);
     }
 
     fn say(&self, text: &str) {
@@ -176,13 +173,11 @@ impl Listener for Teller {
     }
 }
 
-impl Teller {
-    /// A record on stdout. Nobody listening there is no reason to stop: the records are in the output folder too.
-    fn tell(&self, record: &impl Serialize) {
-        if let Err(error) = output::record(record)
-            && !output::is_closed_pipe(&error)
-        {
-            self.console.complain(&format!("warning: stdout: {error}"));
-        }
+/// A record on stdout. Nobody listening there is no reason to stop: the records are in the output folder too.
+fn tell(record: &impl Serialize, console: &Console) {
+    if let Err(error) = output::record(record)
+        && !output::is_closed_pipe(&error)
+    {
+        console.complain(&format!("warning: stdout: {error}"));
     }
 }

@@ -52,7 +52,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         overwrite: args.overwrite,
     };
     let task = context.console.task(&args.input.display().to_string(), context.interrupt.cancel());
-    let Outcome::Converted(done) = perform(&Request::Convert(request), &task)? else {
+    let Outcome::Converted(done) = perform(&Request::Convert(request), context, &task)? else {
         unreachable!("a convert request has a convert outcome")
     };
     for notice in &done.notices {

@@ -43,7 +43,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         table: args.table.clone(),
     };
     let task = context.console.task("eval", context.interrupt.cancel());
-    let Outcome::Evaluated(evaluation) = perform(&Request::Evaluate(request), &task)? else {
+    let Outcome::Evaluated(evaluation) = perform(&Request::Evaluate(request), context, &task)? else {
         unreachable!("an eval request has an eval outcome")
     };
     context.console.clear();

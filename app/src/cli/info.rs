@@ -31,7 +31,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let mut failed = 0;
     for (n, file) in args.files.iter().enumerate() {
         let task = context.console.task(&file.display().to_string(), context.interrupt.cancel());
-        let outcome = perform(&Request::Info { file: file.clone() }, &task);
+        let outcome = perform(&Request::Info { file: file.clone() }, context, &task);
         context.console.clear();
         match outcome {
             Ok(Outcome::Info(info)) if args.json => output::record(&info)?,

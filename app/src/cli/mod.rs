@@ -7,7 +7,10 @@ mod convert;
 mod eval;
 mod info;
 mod output;
+mod packs;
+mod runtime;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -56,6 +59,10 @@ enum Verb {
     Convert(convert::Args),
     /// Compare a segmentation with the truth: Dice, IoU, HD95, surface distance, volumes.
     Eval(eval::Args),
+    /// Models: list, show, import, install, remove.
+    Packs(packs::Args),
+    /// ONNX Runtime: where it is, and its installation.
+    Runtime(runtime::Args),
 }
 
 /// What each verb is given besides its flags.
@@ -98,6 +105,16 @@ impl Exit {
 
 /// Parses the arguments, does what they say, and tells how it ended.
 pub fn main() -> ExitCode {
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        // Panics are faults of the program, but of one case: a line, not a page.
+        std::panic::set_hook(Box::new(|info| {
+            let place =
+                info.location().map_or_else(String::new, |l| format!(" at {}:{}", l.file(), l.line()));
+            let text = info.payload_as_str().unwrap_or("unknown");
+            // The console may be what panicked; nobody can be told when stderr is gone.
+            let _ = writeln!(std::io::stderr(), "internal error{place}: {text}");
+        }));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -136,6 +153,8 @@ fn run(cli: &Cli, context: &Context) -> anyhow::Result<Exit> {
         Some(Verb::Info(args)) => info::run(args, context),
         Some(Verb::Convert(args)) => convert::run(args, context),
         Some(Verb::Eval(args)) => eval::run(args, context),
+        Some(Verb::Packs(args)) => packs::run(args, context),
+        Some(Verb::Runtime(args)) => runtime::run(args, context),
         None if cli.batch.batch.is_some() => batch::run(&cli.batch, &cli.files, context),
         None => Err(Usage(
             "the window is not built yet; work without it by `insula --batch FILE…`, `insula info FILE…` or \

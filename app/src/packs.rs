@@ -1,0 +1,133 @@
+//! Getting model packs in and out of the user's folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use formats::Task;
+use models::import::{ImportOptions, Preset, import};
+use models::onnx::Precision;
+use models::{Catalog, ModelPack};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Usage;
+
+/// A pack to be made from somebody's weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// The weights: `.pt`, `.pth`, `.bin`, `.safetensors`.
+    pub checkpoint: PathBuf,
+    /// Kind of network.
+    pub family: String,
+    /// Name of a preset, or a `.toml` file.
+    pub preset: String,
+    /// The pack's identifier; made from family and preset when none.
+    pub id: Option<String>,
+    /// The pack's name; the preset's when none.
+    pub name: Option<String>,
+    /// The folder in which the pack's folder is made; the user's packs when none.
+    pub out: Option<PathBuf>,
+    /// Whether weights are stored in 16 bits.
+    pub half: bool,
+    /// `num_heads` or `head_dim`; what the preset says when none.
+    pub attention_scale: Option<String>,
+    /// Whether a pack of the same identifier may be replaced.
+    pub overwrite: bool,
+}
+
+/// A pack, for people and scripts.
+#[derive(Clone, Debug, Serialize)]
+pub struct PackInfo {
+    /// Identifier.
+    pub id: String,
+    /// Version.
+    pub version: String,
+    /// Name for people.
+    pub name: String,
+    /// Kind of network.
+    pub family: String,
+    /// What it does.
+    pub summary: String,
+    /// Licence of the weights.
+    pub licence: String,
+    /// Input channels in order.
+    pub channels: Vec<String>,
+    /// How many structures it labels.
+    pub labels: usize,
+    /// SHA-256 over manifest and files.
+    pub sha256: String,
+    /// Whether it is part of the program.
+    pub is_bundled: bool,
+    /// Its folder, `bundled/<id>` when it has none.
+    pub place: PathBuf,
+}
+
+impl PackInfo {
+    /// Of a pack.
+    pub fn of(pack: &ModelPack) -> Self {
+        let m = &pack.manifest;
+        Self {
+            id: m.id.clone(),
+            version: m.version.clone(),
+            name: m.name.clone(),
+            family: m.family.clone(),
+            summary: m.summary.clone(),
+            licence: m.licence.clone(),
+            channels: m.input.channels.iter().map(|c| c.name.clone()).collect(),
+            labels: m.labels.len(),
+            sha256: pack.hash.clone(),
+            is_bundled: pack.is_bundled(),
+            place: pack.place(),
+        }
+    }
+}
+
+/// Makes a pack from a checkpoint; nothing in the checkpoint is executed.
+///
+/// # Errors
+/// [`Usage`] for an unknown preset, family or a bad identifier; those of the import.
+pub fn import_pack(request: &Import, task: &Task) -> anyhow::Result<PackInfo> {
+    let preset = Preset::parse(&request.preset);
+    let id = request.id.clone().unwrap_or_else(|| {
+        let preset = match &preset {
+            Preset::Named(name) => name.clone(),
+            Preset::Toml(path) => path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase(),
+        };
+        format!("{}-{preset}", request.family)
+    });
+    let out = request.out.clone().unwrap_or_else(|| Catalog::standard().folder().to_owned());
+    let mut options = ImportOptions::new(preset, id, out);
+    options.family.clone_from(&request.family);
+    options.name.clone_from(&request.name);
+    options.attention_scale.clone_from(&request.attention_scale);
+    options.replace = request.overwrite;
+    if request.half {
+        options.precision = Precision::F16;
+    }
+    let pack = import(&request.checkpoint, &options, task).map_err(usage)?;
+    Ok(PackInfo::of(&pack))
+}
+
+/// Copies a pack folder to the user's packs, after checking every file.
+///
+/// # Errors
+/// Those of the pack.
+pub fn install(folder: &Path, overwrite: bool) -> anyhow::Result<PackInfo> {
+    let pack: Arc<ModelPack> = Catalog::standard().install(folder, overwrite)?;
+    Ok(PackInfo::of(&pack))
+}
+
+/// Removes one of the user's packs.
+///
+/// # Errors
+/// [`Usage`] for one that is not there or part of the program.
+pub fn remove(id: &str) -> anyhow::Result<()> {
+    Catalog::standard().remove(id).map_err(usage)
+}
+
+/// A wrong argument is the user's, with another exit code than a failure.
+fn usage(error: models::Error) -> anyhow::Error {
+    match error {
+        models::Error::Argument(message) => Usage(message).into(),
+        other => other.into(),
+    }
+}

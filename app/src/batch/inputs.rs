@@ -64,8 +64,8 @@ impl Files {
         } else if !path.exists() && input.contains(['*', '?', '[']) {
             // As in a shell: `*` does not match hidden files.
             let as_shell = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-            let matches =
-                glob::glob_with(input, as_shell).map_err(|e| Usage(format!("{input}: not a valid pattern: {e}")))?;
+            let matches = glob::glob_with(input, as_shell)
+                .map_err(|e| Usage(format!("{input}: not a valid pattern: {e}")))?;
             self.is_explicit = false;
             for found in matches.filter_map(Result::ok) {
                 if found.is_dir() {

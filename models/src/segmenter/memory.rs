@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::family::{Limits, Strategy};
 use crate::manifest::Manifest;
 
-/// What the runtime takes per voxel of a tile when the manifest does not say: SegFormer3D (4 channels, 128³) was
-/// measured at 713 MB for the whole process, 340 bytes per voxel; other sizes scale with the tile.
+/// What the runtime takes per voxel of a tile when the manifest does not say: a plain export of SegFormer3D
+/// (4 channels, 128³) was measured at 713 MB for the whole process, 340 bytes per voxel.
 const RUNTIME_BYTES_PER_VOXEL: u64 = 340;
 
 /// Part of the free memory that a run may take; the rest is for the system and for estimates that are off.

@@ -65,9 +65,10 @@ def main():
         subprocess.run([insula, "runtime", "install"], check=True, stdout=subprocess.DEVNULL)
         packs = {}
         for name, preset in {"whole": whole_volume_preset(folder), "default": "brats"}.items():
-            packs[name] = folder / f"pack-{name}"
+            packs[name] = folder / f"brats-{name}"
             command = [insula, "packs", "import", weights, "--family", "segformer3d", "--preset", preset]
-            subprocess.run([*command, "--out", packs[name]], check=True, stdout=subprocess.DEVNULL)
+            command += ["--id", packs[name].name, "--out", folder]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         channels = [case / f"{case.name}_{c}.nii.gz" for c in ("flair", "t1", "t1ce", "t2")]
         inputs = folder / "input" / case.name
         inputs.mkdir(parents=True)
@@ -109,15 +110,15 @@ def main():
             [python, "-c", AGREEMENT, segmentation, folder / "torch-1.nii.gz"],
             capture_output=True, text=True, check=True,
         ).stdout.split()  # fmt: skip
-        stages = {s["stage"]: s["seconds"] for s in record.get("timings", [])}
-        network = sum(seconds for stage, seconds in stages.items() if "network" in stage.lower())
+        # "infer" is cutting tiles, running the network on them and blending.
+        stages, network = record["seconds"], record["seconds"]["infer"]
         figures = {
             "wall": wall / best[0],
             "memory": peak / least,
             "overhead": 1 - network / wall,
             "agreement": float(compared[0]),
         }
-        print(f"stages of the last run: {stages}")
+        print(f"stages of the last run, seconds: {stages}; {record['tiles']} windows")
         print(f"labels: {' '.join(compared[2:])}; agreement inside either segmentation: {float(compared[1]):.5f}")
         missed = False
         for name, value in figures.items():

@@ -35,7 +35,7 @@ def main():
         record = json.loads(next(pathlib.Path(folder).rglob("*_record.json")).read_text())
     figures = {"wall s": statistics.median(s for s, _ in runs), "peak MiB": max(p for _, p in runs)}
     print(f"machine: {machine()}; {options.threads} threads, {options.runs} turns, median")
-    print(f"stages of the last run: { {s['stage']: s['seconds'] for s in record.get('timings', [])} }")
+    print(f"stages of the last run, seconds: {record['seconds']}; {record['tiles']} windows")
     missed = False
     for name, value in figures.items():
         missed |= value > TARGETS[name]

@@ -19,7 +19,7 @@ struct VolumesFile<'a> {
     structures: &'a [formats::measure::StructureVolume],
 }
 
-/// Names of the files that [`write`] makes, in its order.
+/// Names of the files that [`write()`] makes, in its order.
 pub fn names(case: &str, options: &Options) -> Vec<String> {
     let mut names = vec![format!("{case}_seg.{}", options.format)];
     names.extend(TABLES.iter().map(|(_, end)| format!("{case}{end}")));

@@ -17,7 +17,7 @@ pub fn line(text: &str) -> std::io::Result<()> {
 /// Writes one JSON record on one line.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn record(record: &impl Serialize) -> anyhow::Result<()> {
     Ok(line(&serde_json::to_string(record)?)?)
 }

@@ -1,4 +1,4 @@
-//! Measuring segmentations: how two agree ([`evaluate`]), and how large the structures of one are ([`volumes`]).
+//! Measuring segmentations: how two agree ([`evaluate()`]), and how large the structures of one are ([`volumes()`]).
 //!
 //! # Definitions
 //! For a structure with voxel sets *T* (truth) and *P* (prediction), both on the truth's grid:

@@ -35,11 +35,11 @@ patterns = ["_t1", "_t1w", "_t2", "_t2w", "_flair", "_mr", "_0000"]
 when = "working"
 apply = {{ scheme = "percentile", low = 1.0, high = 99.5, of = "nonzero" }}
 
-# A tile holds a whole brain; only heads larger than that take several.
+# A tile holds a whole brain; only heads larger than that take several. No margin, which would make it more of them.
 [crop]
 kind = "foreground"
 above = 0.05
-margin = [2, 2, 2]
+trim = 0.001
 
 [tiles]
 patch = [{d}, {h}, {w}]

@@ -70,6 +70,9 @@ def make(maps: list[HeadMap]) -> tuple[np.ndarray, np.ndarray]:
     level = 0.012
     image = np.hypot(image + rng.normal(0, level, SIZE), rng.normal(0, level, SIZE))
     image = np.clip(image / 1.25 * 255, 0, 255).round().astype(np.uint8)
+    # Choroid plexus counts as the ventricle it lies in.
+    for plexus, ventricle in ((136, 4), (137, 4), (163, 43), (164, 43)):
+        codes[codes == plexus] = ventricle
     table = np.array([c[1] for c in CLASSES], np.uint8)
     return image, table[CODE_TO_CLASS[codes]]
 

@@ -169,3 +169,78 @@ fn slice_minmax(mut slice: ArrayViewMut2<'_, f32>) {
         *v = if v.is_finite() { ((f64::from(*v) - low) / width) as f32 } else { 0.0 };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array3, s};
+
+    fn sample() -> Array3<f32> {
+        Array3::from_shape_fn((3, 4, 5), |(k, j, i)| if i == 0 { 0.0 } else { (k * 20 + j * 5 + i) as f32 })
+    }
+
+    #[test]
+    fn percentiles_are_numpys() {
+        let a = Array3::from_shape_fn((1, 1, 5), |(_, _, i)| [3.0, 1.0, 4.0, 1.5, f32::NAN][i]);
+        // numpy.percentile([3, 1, 4, 1.5], [10, 50, 100])
+        assert_eq!(percentiles(&a, 10.0, 50.0, Of::All), Some((1.15, 2.25)));
+        assert_eq!(percentiles(&a, 0.0, 100.0, Of::All), Some((1.0, 4.0)));
+        let zeros = Array3::<f32>::zeros((1, 1, 3));
+        assert_eq!(percentiles(&zeros, 1.0, 99.0, Of::Nonzero), None);
+        assert_eq!(percentiles(&zeros, 1.0, 99.0, Of::All), Some((0.0, 0.0)));
+    }
+
+    #[test]
+    fn zscores_have_mean_0_and_deviation_1_where_they_count() {
+        for of in [Of::All, Of::Nonzero] {
+            let before = sample();
+            let mut a = before.clone();
+            normalise(a.view_mut(), &Scheme::Zscore { of }).unwrap();
+            let pick: Vec<f64> = before
+                .iter()
+                .zip(&a)
+                .filter(|(b, _)| of == Of::All || **b != 0.0)
+                .map(|(_, v)| f64::from(*v))
+                .collect();
+            let mean = pick.iter().sum::<f64>() / pick.len() as f64;
+            let square = pick.iter().map(|v| v * v).sum::<f64>() / pick.len() as f64;
+            assert!(mean.abs() < 1e-6 && (square - 1.0).abs() < 1e-5);
+            if of == Of::Nonzero {
+                assert!(a.slice(s![.., .., 0]).iter().all(|v| *v == 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn slices_stretch_by_themselves() {
+        let mut a = sample();
+        a.slice_mut(s![.., .., 2]).fill(7.0);
+        normalise(a.view_mut(), &Scheme::SliceMinmax { axis: 0 }).unwrap();
+        assert!(a.slice(s![.., .., ..3]).iter().filter(|v| **v == 0.0).count() >= 24);
+        assert_eq!(a[[2, 3, 4]], 1.0);
+        assert_eq!(a[[0, 0, 4]], 0.0);
+        assert!(normalise(a.view_mut(), &Scheme::SliceMinmax { axis: 3 }).is_err());
+    }
+
+    #[test]
+    fn ranges_clip_and_odd_input_becomes_0() {
+        let mut a =
+            Array3::from_shape_fn((1, 1, 5), |(_, _, i)| [-2000.0, 0.0, 500.0, f32::NAN, f32::INFINITY][i]);
+        normalise(a.view_mut(), &Scheme::Range { low: -1000.0, high: 1000.0 }).unwrap();
+        assert_eq!(a.as_slice().unwrap(), [0.0, 0.5, 0.75, 0.0, 0.0]);
+        for scheme in [
+            Scheme::Minmax,
+            Scheme::Zscore { of: Of::All },
+            Scheme::Percentile { low: 1.0, high: 99.0, of: Of::Nonzero },
+        ] {
+            let mut a = Array3::from_elem((2, 2, 2), 5.0f32);
+            normalise(a.view_mut(), &scheme).unwrap();
+            assert!(a.iter().all(|v| *v == 0.0), "{scheme:?}");
+        }
+        let mut a = sample();
+        assert!(normalise(a.view_mut(), &Scheme::Range { low: 1.0, high: 1.0 }).is_err());
+        assert!(
+            normalise(a.view_mut(), &Scheme::Percentile { low: 50.0, high: 101.0, of: Of::All }).is_err()
+        );
+    }
+}

@@ -34,7 +34,7 @@ pub fn decide(scores: ArrayView4<'_, f32>, decide: &Decide<'_>) -> Array3<u16> {
             let mut state = vec![0u32; w];
             for (c, channel) in scores.outer_iter().enumerate() {
                 let from = channel.slice(ndarray::s![k, j, ..]);
-                decide.take(c, from.iter(), &mut best, &mut state);
+                decide.take(c, from.iter().copied(), &mut best, &mut state);
             }
             row.iter_mut().zip(state).for_each(|(l, s)| *l = decide.label(s));
         }
@@ -177,4 +177,97 @@ fn find(parent: &mut [u32], mut n: u32) -> u32 {
         n = up;
     }
     n
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array4;
+
+    /// Parts found by flooding, as (size, first voxel) and the voxels of each.
+    fn flood(labels: &Array3<u16>, label: u16, connectivity: Connectivity) -> Vec<Vec<[usize; 3]>> {
+        let (d, h, w) = labels.dim();
+        let most = match connectivity {
+            Connectivity::Six => 1,
+            Connectivity::Eighteen => 2,
+            Connectivity::TwentySix => 3,
+        };
+        let mut seen = Array3::from_elem((d, h, w), false);
+        let mut parts = Vec::new();
+        for (start, &v) in labels.indexed_iter() {
+            if v != label || seen[start] {
+                continue;
+            }
+            let mut part = Vec::new();
+            let mut open = vec![[start.0, start.1, start.2]];
+            seen[start] = true;
+            while let Some(at) = open.pop() {
+                part.push(at);
+                for step in 0..27 {
+                    let delta = [step / 9 - 1, step / 3 % 3 - 1, step % 3 - 1];
+                    if delta.iter().map(|d: &i64| d.abs()).sum::<i64>() > most {
+                        continue;
+                    }
+                    let next: [i64; 3] = std::array::from_fn(|a| at[a] as i64 + delta[a]);
+                    if next.iter().zip([d, h, w]).all(|(n, s)| *n >= 0 && *n < s as i64) {
+                        let next = next.map(|n| n as usize);
+                        if labels[next] == label && !seen[next] {
+                            seen[next] = true;
+                            open.push(next);
+                        }
+                    }
+                }
+            }
+            parts.push(part);
+        }
+        parts
+    }
+
+    #[test]
+    fn the_largest_part_equals_flooding() {
+        let mut state = 1u32;
+        for round in 0..60 {
+            let density = 2 + round % 4;
+            let labels = Array3::from_shape_simple_fn((7, 6, 9), || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                u16::from(state >> 16 & 7 < density) * (1 + (state >> 20 & 1) as u16)
+            });
+            for connectivity in [Connectivity::Six, Connectivity::Eighteen, Connectivity::TwentySix] {
+                let mut kept = labels.clone();
+                let (size, removed) = largest_component(&mut kept, 1, connectivity);
+                let parts = flood(&labels, 1, connectivity);
+                let most = parts.iter().map(Vec::len).max().unwrap_or(0);
+                assert_eq!(size, most);
+                assert_eq!(removed, parts.iter().map(Vec::len).sum::<usize>() - most);
+                let mut wanted = labels.clone();
+                wanted.mapv_inplace(|v| if v == 1 { 0 } else { v });
+                if let Some(part) = parts.iter().find(|p| p.len() == most) {
+                    part.iter().for_each(|at| wanted[*at] = 1);
+                }
+                assert_eq!(kept, wanted, "round {round} {connectivity:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_of_equal_scores_wins_and_nan_never() {
+        let s = Array4::from_shape_vec(
+            (3, 1, 1, 4),
+            vec![1., 2., f32::NAN, f32::NAN, 1., 3., 0.5, f32::NAN, 0., 3., 0., f32::NAN],
+        );
+        let labels = argmax(s.unwrap().view()).unwrap();
+        assert_eq!(labels.as_slice().unwrap(), [0, 1, 1, 0]);
+    }
+
+    #[test]
+    fn regions_give_labels_in_the_order_of_their_rules() {
+        // Tumour core, whole tumour, enhancing.
+        let rules = [(0b100, 4), (0b001, 1), (0b010, 2)];
+        let s = Array4::from_shape_vec(
+            (3, 1, 1, 5),
+            vec![0.0, 1., -1., -1., -1., 1., 1., 0., -1., -1., 1., -1., -1., -1e-9, 0.0],
+        );
+        let labels = decide(s.unwrap().view(), &Decide::Regions { logit: 0.0, rules: &rules });
+        assert_eq!(labels.as_slice().unwrap(), [4, 1, 2, 0, 4]);
+    }
 }

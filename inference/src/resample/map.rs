@@ -68,6 +68,11 @@ impl Axes {
         source.permuted_axes(self.source)
     }
 
+    /// The array axis of the source that an array axis of the target runs along.
+    pub(super) fn source(&self, array_axis: usize) -> usize {
+        self.source[array_axis]
+    }
+
     /// The line along an array axis of the target, in the source axis that [`Axes::view`] puts there.
     pub(super) fn line(&self, array_axis: usize) -> Line {
         self.lines[array_axis]

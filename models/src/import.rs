@@ -243,8 +243,8 @@ fn network(
             "Correct the preset",
         )
     })?;
-    // Tiles are never wider than the patch, and the network is faster when it knows.
-    config.max_width = config.max_width.or(Some(m.tiles.patch[2]));
+    // Tiles are all of one size, and the network is faster when it knows.
+    config.tile = config.tile.or(Some(m.tiles.patch));
     let (channels, classes) = (m.input.channels.len(), m.output.channel_count());
     if (config.in_channels, config.num_classes) != (channels, classes) {
         return Err(Error::pack(

@@ -188,8 +188,8 @@ fn the_full_network_equals_the_official_code() {
     let inferred = Config::infer(&weights).expect("a SegFormer3D");
     assert_eq!(inferred, Config::brats());
     for (scale, suffix) in [(AttentionScale::NumHeads, "num_heads"), (AttentionScale::HeadDim, "head_dim")] {
-        for max_width in [None, Some(64), Some(128)] {
-            let config = Config { attention_scale: scale, max_width, ..inferred.clone() };
+        for tile in [None, Some([64; 3]), Some([13, 64, 100]), Some([128; 3])] {
+            let config = Config { attention_scale: scale, tile, ..inferred.clone() };
             let mut net = load(engine, &config, &weights, Precision::F32);
             let found = run(&mut net, tensor(&io, "input").view());
             assert_close(suffix, &found, &tensor(&io, &format!("logits.{suffix}")));
@@ -207,7 +207,7 @@ fn half_precision_weights_change_little() {
     let (Some(golden), Some(engine)) = (golden(test), engine(test)) else { return };
     let weights = checkpoint::read(&golden.join("full/weights.safetensors")).expect("weights read");
     let io = checkpoint::read(&golden.join("full/io.safetensors")).expect("vectors read");
-    let config = Config { max_width: Some(64), ..Config::brats() };
+    let config = Config { tile: Some([64; 3]), ..Config::brats() };
     let size = |p| build_onnx(&config, &weights, p, &[]).expect("builds").len();
     assert!(size(Precision::F16) * 100 < size(Precision::F32) * 60);
     let mut net = load(engine, &config, &weights, Precision::F16);
@@ -222,8 +222,8 @@ fn the_tiny_network_equals_the_official_code() {
     let weights = checkpoint::read(&golden.join("tiny/weights.safetensors")).expect("weights read");
     let io = checkpoint::read(&golden.join("tiny/io.safetensors")).expect("vectors read");
     let edge = checkpoint::read(&golden.join("tiny/edge40.safetensors")).expect("vectors read");
-    for max_width in [None, Some(40), Some(47)] {
-        let head_dim = Config { attention_scale: AttentionScale::HeadDim, max_width, ..tiny() };
+    for tile in [None, Some([40; 3]), Some([16, 16, 47])] {
+        let head_dim = Config { attention_scale: AttentionScale::HeadDim, tile, ..tiny() };
         let mut net = load(engine, &head_dim, &weights, Precision::F32);
         let found = run(&mut net, tensor(&io, "input").view());
         assert_close("logits", &found, &tensor(&io, "logits.head_dim"));
@@ -255,7 +255,7 @@ fn sliding_windows_equal_monai() {
     let (Some(golden), Some(engine)) = (golden(test), engine(test)) else { return };
     let weights = checkpoint::read(&golden.join("tiny/weights.safetensors")).expect("weights read");
     let cases = checkpoint::read(&golden.join("sliding_window/cases.safetensors")).expect("vectors read");
-    let config = Config { attention_scale: AttentionScale::HeadDim, max_width: Some(32), ..tiny() };
+    let config = Config { attention_scale: AttentionScale::HeadDim, tile: Some([32; 3]), ..tiny() };
     let mut net = load(engine, &config, &weights, Precision::F32);
     for (case, count) in [("a", 8), ("b", 2)] {
         let input: Array4<f32> = tensor(&cases, &format!("{case}.input"))
@@ -291,8 +291,8 @@ fn every_checkpoint_format_gives_the_same_weights() {
 #[test]
 fn a_batch_gives_what_its_members_give() {
     let Some(engine) = engine("a_batch_gives_what_its_members_give") else { return };
-    for max_width in [None, Some(40)] {
-        let config = Config { max_width, ..tiny() };
+    for tile in [None, Some([32, 48, 40])] {
+        let config = Config { tile, ..tiny() };
         let mut net = load(engine, &config, &generated_weights(&config, 5), Precision::F32);
         let batch = generated_input(7, &[2, 4, 32, 48, 40]);
         let found = run(&mut net, batch.view());
@@ -305,28 +305,38 @@ fn a_batch_gives_what_its_members_give() {
     }
 }
 
-/// Sizes need not be equal, nor multiples of anything; both forms of the graph agree on all of them.
+/// Sizes need not be equal, nor multiples of anything; all forms of the graph agree on those they take.
 #[test]
 fn sizes_are_free() {
     let Some(engine) = engine("sizes_are_free") else { return };
-    let open = tiny();
-    let bounded = Config { max_width: Some(61), ..tiny() };
-    let weights = generated_weights(&open, 5);
-    let mut open = load(engine, &open, &weights, Precision::F32);
-    let mut bounded = load(engine, &bounded, &weights, Precision::F32);
+    let weights = generated_weights(&tiny(), 5);
+    let with = |tile| load(engine, &Config { tile, ..tiny() }, &weights, Precision::F32);
+    let mut open = with(None);
+    let mut bounded = with(Some([33, 17, 61]));
+    let mut slabs = with(Some([32, 17, 61]));
     assert_eq!(open.outputs()[0].name, OUTPUT);
     for [d, h, w] in [[13, 13, 13], [64, 32, 32], [16, 52, 61], [33, 17, 24], [20, 90, 20]] {
         let input = generated_input(3, &[1, 4, d, h, w]);
         let a = run(&mut open, input.view());
-        let b = run(&mut bounded, input.view());
         let up = |n: usize| n.div_ceil(4) * 4;
         assert_eq!(a.shape(), [1, 3, up(d), up(h), up(w)]);
-        assert!(worst(&a, &b) < 1e-5);
         assert!(a.iter().all(|v| v.is_finite()));
+        assert!(worst(&a, &run(&mut bounded, input.view())) < 1e-5);
+        if d % 4 == 0 {
+            assert!(worst(&a, &run(&mut slabs, input.view())) < 1e-5);
+        }
     }
-    // Wider than promised: an error, never a wrong answer.
-    let wide = generated_input(3, &[1, 4, 32, 32, 68]);
-    assert!(bounded.run(&[(INPUT, wide.view())], &Task::silent()).is_err());
+    // Beyond what the tile promised: an error, never a wrong answer.
+    let mut fails = |shape: [usize; 5]| {
+        let input = generated_input(3, &shape);
+        slabs.run(&[(INPUT, input.view())], &Task::silent()).is_err()
+    };
+    for w in 65..=77 {
+        assert!(fails([1, 4, 32, 32, w]), "width {w}");
+    }
+    assert!(fails([1, 4, 30, 32, 32]));
+    assert!(fails([2, 4, 30, 32, 32]));
+    assert!(fails([4, 4, 31, 32, 32]));
 }
 
 #[test]

@@ -47,10 +47,11 @@ pub struct Config {
     /// At which size logits leave the network.
     #[serde(default)]
     pub output_size: OutputSize,
-    /// Largest width (last axis) of an input, in voxels; wider inputs fail at run time. A bound makes the network much
-    /// faster on a CPU: set it to the width of the tiles. Without one, any width works.
+    /// Sizes `[D, H, W]` of the tiles the network will see, which make it much faster on a CPU. Inputs must then be
+    /// no wider (W), and as deep as a multiple of the first stride if the tiles are; others fail at run time. Without
+    /// it any size works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_width: Option<usize>,
+    pub tile: Option<[usize; 3]>,
 }
 
 /// What attention scores are divided by: the square root of this.
@@ -109,7 +110,7 @@ impl Config {
             attention_scale: AttentionScale::default(),
             output_upsample: None,
             output_size: OutputSize::default(),
-            max_width: None,
+            tile: None,
         }
     }
 
@@ -155,6 +156,18 @@ impl Config {
         config.num_classes = head[0];
         config.decoder_head_embedding_dim = head[1];
         Ok(config)
+    }
+
+    /// Whether the first patch embedding can work on slabs of `stride` slices: tiles are whole slabs, and the window of
+    /// each output slice lies in its own slab and the one before.
+    pub(super) fn has_sliced_stem(&self) -> bool {
+        let (side, stride, padding) =
+            (self.patch_kernel_size[0], self.patch_stride[0], self.patch_padding[0]);
+        self.tile.is_some_and(|t| t[0].is_multiple_of(stride))
+            && stride > 1
+            && side == 2 * padding + 1
+            && padding < stride
+            && self.in_channels <= 8
     }
 
     /// Factor of the last upsampling.
@@ -216,10 +229,10 @@ impl Config {
                 return fail(format!("{name} is {value}; expected 1 to 4096"));
             }
         }
-        if let Some(width) = self.max_width
-            && (width > 4096 || self.sides(width).is_none())
+        if let Some(tile) = self.tile
+            && tile.iter().any(|&n| n > 4096 || self.sides(n).is_none())
         {
-            return fail(format!("max_width is {width}; expected {} to 4096", self.smallest_side()));
+            return fail(format!("tile is {tile:?}; expected sides of {} to 4096", self.smallest_side()));
         }
         for i in 0..STAGES {
             if !self.embed_dims[i].is_multiple_of(self.num_heads[i]) {

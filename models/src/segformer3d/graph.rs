@@ -59,21 +59,11 @@ impl Net<'_> {
             let channels = self.config.embed_dims[i];
             let embed = format!("segformer_encoder.embed_{}", i + 1);
             self.b.scope(embed.clone());
-            let layer = self.linear(&format!("{embed}.patch_embeddings"));
-            let side = self.config.patch_kernel_size[i];
-            let from = if i == 0 { self.config.in_channels } else { self.config.embed_dims[i - 1] };
-            let patches = self.convolution(
-                &format!("{embed}.patch_embeddings"),
-                &volume,
-                &layer,
-                &[channels, from, side, side, side],
-                &[
-                    ("strides", repeat(self.config.patch_stride[i], 3)),
-                    ("pads", repeat(self.config.patch_padding[i], 6)),
-                ],
-            );
-            let dims = self.b.node("Shape", &[&patches], &[("start", Attribute::Int(2))]);
-            let tokens = self.tokens(&patches, channels);
+            let (tokens, dims) = if i == 0 && self.config.has_sliced_stem() {
+                self.sliced_stem(&format!("{embed}.patch_embeddings"))
+            } else {
+                self.patches(&format!("{embed}.patch_embeddings"), &volume, i)
+            };
             let mut tokens = self.layer_norm(&format!("{embed}.norm"), &tokens);
             for block in 0..self.config.depths[i] {
                 tokens = self.block(i, block, &tokens, &dims);
@@ -86,6 +76,103 @@ impl Net<'_> {
             features.push(Feature { tokens, dims });
         }
         features
+    }
+
+    /// A patch embedding as it is: tokens and their `[D, H, W]`.
+    fn patches(&mut self, name: &str, volume: &str, stage: usize) -> (String, String) {
+        let channels = self.config.embed_dims[stage];
+        let from = if stage == 0 { self.config.in_channels } else { self.config.embed_dims[stage - 1] };
+        let side = self.config.patch_kernel_size[stage];
+        let layer = self.linear(name);
+        let settings = [
+            ("strides", repeat(self.config.patch_stride[stage], 3)),
+            ("pads", repeat(self.config.patch_padding[stage], 6)),
+        ];
+        let patches = self.convolution(name, volume, &layer, &[channels, from, side, side, side], &settings);
+        let dims = self.b.node("Shape", &[&patches], &[("start", Attribute::Int(2))]);
+        (self.tokens(&patches, channels), dims)
+    }
+
+    /// The first patch embedding as two-dimensional convolutions over slabs of `stride` slices, the slices being the
+    /// channels.
+    ///
+    /// The window of output slice `d` lies in slabs `d − 1` and `d` ([`Config::has_sliced_stem`]). One convolution per
+    /// input channel computes what a slab gives to its own output and, in as many channels again, to the next one; a
+    /// shift by one slab and an addition of small arrays do the rest. ONNX Runtime's kernel for few channels takes
+    /// half the time of its three-dimensional convolution.
+    fn sliced_stem(&mut self, name: &str) -> (String, String) {
+        let (side, stride, padding) =
+            (self.config.patch_kernel_size[0], self.config.patch_stride[0], self.config.patch_padding[0]);
+        let (from, channels) = (self.config.in_channels, self.config.embed_dims[0]);
+        let axis = [("axis", Attribute::Int(0))];
+        let batch =
+            self.b.node("Shape", &[INPUT], &[("start", Attribute::Int(0)), ("end", Attribute::Int(1))]);
+        let size = self.b.node("Shape", &[INPUT], &[("start", Attribute::Int(2))]);
+        let [depth, height, width] = self.spatial(&size);
+        let slices = self.b.ints(&[stride as i64]);
+        let slabs = self.b.node("Div", &[&depth, &slices], &[]);
+        let images = self.b.node("Mul", &[&batch, &slabs], &[]);
+        // A depth that is no multiple of the stride does not fit this shape and fails.
+        let shape = self.b.node("Concat", &[&images, &slices, &height, &width], &axis);
+
+        let layer = self.linear(name);
+        let plane = side * side;
+        let mut bias = layer.bias.clone();
+        bias.resize(2 * channels, 0.0);
+        let bias = self.b.exact(&format!("{name}.bias"), &[2 * channels], &bias);
+        let mut sum: Option<String> = None;
+        for c in 0..from {
+            let mut kernel = vec![0.0; 2 * channels * stride * plane];
+            for (row, place) in kernel.chunks_mut(plane).enumerate() {
+                let (output, slice) = (row / stride, row % stride);
+                // Slice of the kernel that meets this slice of the slab, for the own and for the next output.
+                let tap = if output < channels {
+                    Some(slice + padding)
+                } else {
+                    (slice + padding).checked_sub(stride)
+                };
+                if let Some(tap) = tap.filter(|&tap| tap < side) {
+                    let start = (((output % channels) * from + c) * side + tap) * plane;
+                    place.copy_from_slice(&layer.weight[start..start + plane]);
+                }
+            }
+            let (first, last, channel_axis) =
+                (self.b.ints(&[c as i64]), self.b.ints(&[c as i64 + 1]), self.b.ints(&[1]));
+            let channel = self.b.node("Slice", &[INPUT, &first, &last, &channel_axis], &[]);
+            let channel = self.b.node("Reshape", &[&channel, &shape], &[]);
+            let weight =
+                self.b.weight(&format!("{name}.weight.c{c}"), &[2 * channels, stride, side, side], &kernel);
+            let attributes = [
+                ("kernel_shape", repeat(side, 2)),
+                ("strides", repeat(stride, 2)),
+                ("pads", repeat(padding, 4)),
+            ];
+            sum = Some(match sum {
+                None => self.b.node("Conv", &[&channel, &weight, &bias], &attributes),
+                Some(sum) => {
+                    let part = self.b.node("Conv", &[&channel, &weight], &attributes);
+                    self.b.node("Add", &[&sum, &part], &[])
+                }
+            });
+        }
+        let both = sum.unwrap_or_default();
+        let plane_size = self.b.node("Shape", &[&both], &[("start", Attribute::Int(2))]);
+        let dims = self.b.node("Concat", &[&slabs, &plane_size], &axis);
+        let rest = self.b.ints(&[2 * channels as i64, -1]);
+        let shape = self.b.node("Concat", &[&batch, &slabs, &rest], &axis);
+        let both = self.b.node("Reshape", &[&both, &shape], &[]);
+        let (zero, middle, end) =
+            (self.b.ints(&[0]), self.b.ints(&[channels as i64]), self.b.ints(&[2 * channels as i64]));
+        let (slab_axis, channel_axis) = (self.b.ints(&[1]), self.b.ints(&[2]));
+        let own = self.b.node("Slice", &[&both, &zero, &middle, &channel_axis], &[]);
+        let next = self.b.node("Slice", &[&both, &middle, &end, &channel_axis], &[]);
+        let (none, minus_one, one_before) = (self.b.ints(&[0]), self.b.ints(&[-1]), self.b.ints(&[1, 0]));
+        let next = self.b.node("Slice", &[&next, &none, &minus_one, &slab_axis], &[]);
+        let next = self.b.node("Pad", &[&next, &one_before, "", &slab_axis], &[]);
+        let sum = self.b.node("Add", &[&own, &next], &[]);
+        let sum = self.b.node("Transpose", &[&sum], &[("perm", ints(&[0, 1, 3, 2]))]);
+        let shape = self.b.ints(&[0, -1, channels as i64]);
+        (self.b.node("Reshape", &[&sum, &shape], &[]), dims)
     }
 
     /// A pre-norm transformer block.
@@ -157,7 +244,7 @@ impl Net<'_> {
         let mut depthwise = self.linear(&format!("{name}.dwconv.dwconv"));
         rewrite::fold_batch_norm(&mut depthwise, &self.batch_norm(&format!("{name}.dwconv.bn")));
         let fc2 = self.linear(&format!("{name}.fc2"));
-        let widest = self.config.max_width.and_then(|w| self.config.sides(w)).map(|sides| sides[stage]);
+        let widest = self.config.tile.and_then(|t| self.config.sides(t[2])).map(|sides| sides[stage]);
         let narrow = match widest {
             Some(widest) => {
                 let pitch = widest + 1;
@@ -368,18 +455,19 @@ impl Net<'_> {
         let from = self.spatial(dims);
         let to = from.clone().map(|n| self.b.node("Mul", &[&n, &factor], &[]));
         let axis = [("axis", Attribute::Int(0))];
-        let along_w = self.interpolation(&from[2], &to[2]);
-        let along_w = self.b.node("Transpose", &[&along_w], &[("perm", ints(&[1, 0]))]);
-        let x = self.b.node("MatMul", &[volume, &along_w], &[]);
-        let along_h = self.interpolation(&from[1], &to[1]);
-        let x = self.b.node("MatMul", &[&along_h, &x], &[]);
         let (keep, infer) = (self.b.ints(&[0, k as i64]), self.b.ints(&[-1]));
         let shape = self.b.node("Concat", &[&keep, &from[0], &infer], &axis);
-        let x = self.b.node("Reshape", &[&x, &shape], &[]);
+        let x = self.b.node("Reshape", &[volume, &shape], &[]);
         let along_d = self.interpolation(&from[0], &to[0]);
         let x = self.b.node("MatMul", &[&along_d, &x], &[]);
-        let shape = self.b.node("Concat", &[&keep, &to[0], &to[1], &to[2]], &axis);
-        self.b.named("Reshape", &[&x, &shape], &[], OUTPUT);
+        let shape = self.b.node("Concat", &[&keep, &to[0], &from[1], &from[2]], &axis);
+        let x = self.b.node("Reshape", &[&x, &shape], &[]);
+        let along_h = self.interpolation(&from[1], &to[1]);
+        let x = self.b.node("MatMul", &[&along_h, &x], &[]);
+        // The widest product comes last, and from the right, where it needs no rearrangement.
+        let along_w = self.interpolation(&from[2], &to[2]);
+        let along_w = self.b.node("Transpose", &[&along_w], &[("perm", ints(&[1, 0]))]);
+        self.b.named("MatMul", &[&x, &along_w], &[], OUTPUT);
     }
 
     /// The matrix `[to, from]` of linear interpolation with half-pixel centres and clamped edges: entry (o, i) is

@@ -38,22 +38,22 @@ pub struct Grouping {
 
 impl Manifest {
     /// The channel a file name (without its format's ending) means, and the rest of the name, which names the
-    /// case. The longest matching pattern wins. For a pack with one channel any name will do.
+    /// case. The longest matching pattern wins. For a pack with one channel any name will do, and the whole name
+    /// names the case (two contrasts of one subject are two cases), but for nnU-Net's `_0000`.
     #[must_use]
     pub fn channel_of(&self, stem: &str) -> Option<(usize, String)> {
-        let lower = stem.to_lowercase();
         let channels = &self.input.channels;
-        let hits = channels.iter().enumerate().flat_map(|(n, c)| c.patterns.iter().map(move |p| (n, p)));
-        let best = hits.filter(|(_, p)| lower.ends_with(&p.to_lowercase())).max_by_key(|(_, p)| p.len());
-        match best {
-            // Lower-casing can change byte lengths outside ASCII; then the stem is kept whole.
-            Some((n, p)) if channels.len() > 1 || p.len() < stem.len() => {
-                let cut = stem.len().checked_sub(p.len()).filter(|&c| stem.is_char_boundary(c));
-                Some((n, cut.map_or(stem, |c| &stem[..c]).to_owned()))
-            }
-            _ if channels.len() == 1 => Some((0, stem.to_owned())),
-            _ => None,
+        if channels.len() == 1 {
+            let name = stem.strip_suffix("_0000").filter(|s| !s.is_empty()).unwrap_or(stem);
+            return Some((0, name.to_owned()));
         }
+        let lower = stem.to_lowercase();
+        let patterns = channels.iter().enumerate().flat_map(|(n, c)| c.patterns.iter().map(move |p| (n, p)));
+        let hits = patterns.filter(|(_, p)| lower.ends_with(&p.to_lowercase()));
+        let (n, pattern) = hits.max_by_key(|(_, p)| p.len())?;
+        // Lower-casing can change byte lengths outside ASCII; then the name is kept whole.
+        let cut = stem.len().checked_sub(pattern.len()).filter(|&c| stem.is_char_boundary(c));
+        Some((n, cut.map_or(stem, |c| &stem[..c]).to_owned()))
     }
 
     /// Sorts files into cases: files of one folder whose names differ only in the channel's pattern belong

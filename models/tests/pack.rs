@@ -270,6 +270,9 @@ fn files_are_grouped_into_cases_by_name() {
 fn one_channel_packs_take_any_name() {
     let m = parse(Path::new("p"), manifest_text("p").as_bytes()).unwrap();
     assert_eq!(m.channel_of("scan"), Some((0, "scan".to_owned())));
-    let g = m.group(&[PathBuf::from("x/scan.nii"), PathBuf::from("y/scan.nii")]);
-    assert_eq!(g.cases.len(), 2);
+    assert_eq!(m.channel_of("la_003_0000"), Some((0, "la_003".to_owned())));
+    let files = ["x/scan_T1w.nii", "y/scan_T1w.nii", "x/scan_T2w.nii"].map(PathBuf::from);
+    let g = m.group(&files);
+    assert_eq!(g.cases.len(), 3);
+    assert!(g.incomplete.is_empty());
 }

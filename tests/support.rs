@@ -49,7 +49,8 @@ pub fn insula() -> &'static Path {
         let folder = tests.parent().and_then(Path::parent).expect("target/<profile>/deps").to_owned();
         let is_release = folder.file_name().is_some_and(|n| n == "release");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--quiet", "--package", "app", "--bin", "insula", "--target-dir"]);
+        // The whole workspace, so that dependencies get the features they have in the tests and are built once.
+        cargo.args(["build", "--quiet", "--workspace", "--bin", "insula", "--target-dir"]);
         cargo.arg(folder.parent().expect("target/<profile>")).current_dir(root());
         if is_release {
             cargo.arg("--release");

@@ -12,6 +12,9 @@ use crate::quicklook;
 const TABLES: &[(&str, &str)] =
     &[("itksnap", "_labels.txt"), ("freesurfer", "_lut.txt"), ("bids", "_dseg.tsv")];
 
+/// End of the picture's file name.
+const PICTURE: &str = "_quicklook.png";
+
 #[derive(Serialize)]
 struct VolumesFile<'a> {
     case: &'a str,
@@ -25,7 +28,7 @@ pub fn names(case: &str, options: &Options) -> Vec<String> {
     names.extend(TABLES.iter().map(|(_, end)| format!("{case}{end}")));
     names.extend([format!("{case}_volumes.csv"), format!("{case}_volumes.json")]);
     if options.quicklook {
-        names.push(format!("{case}_quicklook.png"));
+        names.push(format!("{case}{PICTURE}"));
     }
     names
 }
@@ -43,41 +46,33 @@ pub fn write(
     options: &Options,
     notices: &mut Vec<Notice>,
 ) -> anyhow::Result<Vec<String>> {
-    let mut made = Vec::new();
-    let mut next = |end: &str| {
-        let name = format!("{case}{end}");
-        made.push(name.clone());
-        staging.path(&name)
-    };
+    let path = |end: &str| staging.path(&format!("{case}{end}"));
     // A case that was computed is written even when the user asked to stop meanwhile.
     let task = Task::silent();
-    formats::save(Content::Labels(labels), &next(&format!("_seg.{}", options.format)), &task)?;
-    for (format, end) in TABLES {
-        label_files::write(&labels.table, &next(end), format)?;
-    }
-    let rows = volumes(labels, Some(image))?;
-    atomic::write_bytes(&next("_volumes.csv"), volumes_csv(&rows).as_bytes())?;
-    let file = VolumesFile { case, voxel_mm3: labels.grid.voxel_volume_mm3(), structures: &rows };
-    atomic::write_bytes(
-        &next("_volumes.json"),
-        format!("{}\n", serde_json::to_string_pretty(&file)?).as_bytes(),
-    )?;
-    if options.quicklook {
-        let end = "_quicklook.png";
-        let picture =
-            std::panic::catch_unwind(|| picture(case, image, labels, &staging.path(&format!("{case}{end}"))));
-        match picture {
-            Ok(Ok(())) => {
-                next(end);
-            }
-            Ok(Err(error)) => {
-                notices
-                    .push(Notice::warning("quicklook-failed", format!("no quick-look picture: {error:#}")));
-            }
-            Err(_) => {
-                notices.push(Notice::warning("quicklook-failed", "no quick-look picture: internal error"));
-            }
+    // The picture and the compression of the labels take about the same time.
+    let picture = std::thread::scope(|scope| {
+        let draw = || picture(case, image, labels, &path(PICTURE));
+        let drawing = options.quicklook.then(|| scope.spawn(draw));
+        formats::save(Content::Labels(labels), &path(&format!("_seg.{}", options.format)), &task)?;
+        for (format, end) in TABLES {
+            label_files::write(&labels.table, &path(end), format)?;
         }
+        let rows = volumes(labels, Some(image))?;
+        atomic::write_bytes(&path("_volumes.csv"), volumes_csv(&rows).as_bytes())?;
+        let file = VolumesFile { case, voxel_mm3: labels.grid.voxel_volume_mm3(), structures: &rows };
+        let text = format!("{}\n", serde_json::to_string_pretty(&file)?);
+        atomic::write_bytes(&path("_volumes.json"), text.as_bytes())?;
+        anyhow::Ok(drawing.map(std::thread::ScopedJoinHandle::join))
+    })?;
+    let mut made = names(case, options);
+    let trouble = match picture {
+        None | Some(Ok(Ok(()))) => None,
+        Some(Ok(Err(error))) => Some(error.to_string()),
+        Some(Err(_)) => Some("internal error".to_owned()),
+    };
+    if let Some(why) = trouble {
+        notices.push(Notice::warning("quicklook-failed", format!("no quick-look picture: {why}")));
+        made.retain(|name| !name.ends_with(PICTURE));
     }
     Ok(made)
 }

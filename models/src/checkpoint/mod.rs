@@ -1,7 +1,7 @@
 //! Readers of trained weights: PyTorch zip files and safetensors, as named float tensors.
 //!
 //! A PyTorch checkpoint is a program for Python's unpickler, and running one is how malicious models take over a
-//! machine. Here nothing is executed: the few instructions that describe tensors are interpreted ([`pickle`]), any
+//! machine. Here nothing is executed: the few instructions that describe tensors are interpreted (`pickle`), any
 //! other request is refused by name. A file gives tensors or one clear error, and memory stays within 64 MiB plus
 //! four times the bytes present.
 

@@ -2,14 +2,17 @@
 //! an ONNX file.
 //!
 //! The network itself runs in `inference` like any other ONNX file; what is known here is which tensors a
-//! configuration needs ([`expected_tensors`]), which exact algebra makes it cheap ([`rewrite`]) and how the layers
-//! follow each other ([`graph`]).
+//! configuration needs ([`expected_tensors`]), which exact algebra makes it cheap (`rewrite`) and how the layers
+//! follow each other (`graph`).
 //!
 //! # Why the graph differs from the published code
 //!
 //! * Sizes travel as shapes, so volumes need not be cubes.
 //! * What is linear is merged beforehand, in double precision: batch norms, the attention scale, the decoder's fuse
 //!   convolution with its branches. The decoder's widest arrays then never exist.
+//! * Where the tile size is known, depth-wise 3-D convolutions are sums of three 2-D ones, and the first patch embedding
+//!   is a sum of one per input channel: ONNX Runtime has fast kernels for 2-D only.
+//! * Attention is ONNX Runtime's fused operator, which never stores the score matrix.
 //! * Trilinear resizing is done axis by axis as matrix products, which ONNX Runtime computes several times faster
 //!   than its 5-D `Resize`.
 

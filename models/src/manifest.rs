@@ -122,17 +122,9 @@ pub struct Input {
     /// How values are interpolated when the spacing changes.
     #[serde(default)]
     pub interpolation: Interpolate,
-    /// Smoothing of images that are brought to another spacing: the Gaussian's σ along each axis as a fraction of
-    /// the network's voxel, at most 1; 0 is none. About 0.3 does what averaging over a voxel does.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub smooth: f64,
     /// The channels, in network order.
     #[serde(rename = "channel")]
     pub channels: Vec<Channel>,
-}
-
-fn is_zero(v: &f64) -> bool {
-    *v == 0.0
 }
 
 fn sar() -> String {
@@ -252,11 +244,6 @@ pub enum Scheme {
         /// Which voxels count.
         #[serde(default)]
         of: Of,
-    },
-    /// 0 to 0 and a percentile of the positive voxels to 1, clamped.
-    Peak {
-        /// The percentile that becomes 1, above 0 and at most 100.
-        percentile: f64,
     },
     /// Mean 0 and standard deviation 1.
     Zscore {
@@ -505,9 +492,6 @@ impl Manifest {
                 "three lengths from 0.01 to 100 mm, or “native”".to_owned(),
             ));
         }
-        if !(0.0..=1.0).contains(&self.input.smooth) {
-            return Some((format!("smooth = {}", self.input.smooth), "0 to 1".to_owned()));
-        }
         let channels = &self.input.channels;
         if channels.is_empty() || channels.len() > 64 {
             return Some((format!("{} input channels", channels.len()), "1 to 64".to_owned()));
@@ -529,7 +513,6 @@ impl Manifest {
             let good = match &step.apply {
                 Scheme::SliceMinmax { .. } => step.when == When::Stored,
                 Scheme::Percentile { low, high, .. } => (0.0..*high).contains(low) && *high <= 100.0,
-                Scheme::Peak { percentile } => *percentile > 0.0 && *percentile <= 100.0,
                 Scheme::Range { low, high } => low.is_finite() && high.is_finite() && low < high,
                 Scheme::Fixed { low, high, mean, deviation } => {
                     [low, high, mean].iter().all(|v| v.is_finite())

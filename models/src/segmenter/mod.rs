@@ -238,9 +238,6 @@ impl Family for PatchSegmenter {
             let mut stored = values::clean(&volume, &looked, m);
             drop(volume);
             values::apply(m, When::Stored, &mut stored, &grid, task)?;
-            if m.input.smooth > 0.0 && (common.placement.is_resampled || !is_first_grid) {
-                values::smooth(&mut stored, &grid, &working, m.input.smooth);
-            }
             let mut moved =
                 geometry::bring(&Gridded { array: stored.view(), grid }, &working, interpolation(m), task)?;
             drop(stored);

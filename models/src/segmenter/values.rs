@@ -75,7 +75,7 @@ pub(super) fn look(volume: &Volume, crop: &Crop) -> Looked {
             l
         })
         .reduce(|| Looked::NOTHING, Looked::merge);
-    let threshold = if crop.above > 0.0 { crop.above as f32 * peak(&values, 99.5) } else { 0.0 };
+    let threshold = if crop.above > 0.0 { crop.above as f32 * peak(&values) } else { 0.0 };
     let is_foreground = |v: f32| v.is_finite() && if crop.above > 0.0 { v > threshold } else { v != 0.0 };
     // Foreground voxels per index along i, j, k.
     let [k, j, i] = volume.grid.shape_kji();
@@ -113,49 +113,10 @@ pub(super) fn look(volume: &Volume, crop: &Crop) -> Looked {
     looked
 }
 
-/// A percentile of the positive finite values; 0 when there are none.
-fn peak(values: &ArrayRef3<f32>, percentile: f64) -> f32 {
+/// The 99.5th percentile of the positive values; 0 when there are none.
+fn peak(values: &ArrayRef3<f32>) -> f32 {
     let positive = values.mapv(|v| if v > 0.0 { v } else { 0.0 });
-    percentiles(&positive, percentile, percentile, Of::Nonzero).map_or(0.0, |(p, _)| p as f32)
-}
-
-/// Gaussian smoothing along the voxel axes (i, j, k) of `grid` towards voxels of `onto`: σ is `fraction` of the
-/// voxel of `onto` along the nearest world axis. Border values are repeated outside.
-pub(super) fn smooth(values: &mut Array3<f32>, grid: &Grid, onto: &Grid, fraction: f64) {
-    let (from, to) = (grid.axes_ras(), onto.axes_ras());
-    let (have, wanted) = (grid.spacing_mm(), onto.spacing_mm());
-    for axis in 0..3 {
-        let along = (0..3).find(|&a| to[a].0 == from[axis].0).unwrap_or(axis);
-        let sigma = fraction * wanted[along] / have[axis];
-        // Below a tenth of a voxel the neighbours' weight is under 10⁻²⁰.
-        if sigma > 0.1 {
-            smooth_axis(values, 2 - axis, sigma);
-        }
-    }
-}
-
-/// One array axis, σ in voxels; the kernel ends at 2.5 σ.
-fn smooth_axis(values: &mut Array3<f32>, axis: usize, sigma: f64) {
-    let radius = ((2.5 * sigma + 0.5) as usize).clamp(1, 64);
-    let weights: Vec<f64> = (0..=radius).map(|o| (-0.5 * (o as f64 / sigma).powi(2)).exp()).collect();
-    let sum = weights[0] + 2.0 * weights[1..].iter().sum::<f64>();
-    let weights: Vec<f32> = weights.iter().map(|w| (w / sum) as f32).collect();
-    // Planes that contain the axis; in them it is the first or the second.
-    let planes = values.axis_iter_mut(Axis(usize::from(axis == 0))).into_par_iter();
-    planes.for_each(|mut plane| {
-        let before = plane.to_owned();
-        let along = Axis(usize::from(axis == 2));
-        let last = plane.len_of(along) - 1;
-        for n in 0..=last {
-            let mut line = plane.index_axis_mut(along, n);
-            line.assign(&before.index_axis(along, n));
-            line *= weights[0];
-            for (o, &w) in weights.iter().enumerate().skip(1) {
-                line.scaled_add(w, &before.index_axis(along, n.saturating_sub(o)));
-                line.scaled_add(w, &before.index_axis(along, (n + o).min(last)));
-            }
-        }
-    });
+    percentiles(&positive, 99.5, 99.5, Of::Nonzero).map_or(0.0, |(p, _)| p as f32)
 }
 
 /// Where the running sum first exceeds `spare`.
@@ -197,10 +158,6 @@ pub(super) fn apply(
             Scheme::SliceMinmax { axis } => Numeric::SliceMinmax { axis: voxel_axis(axis, grid) },
             Scheme::Minmax => Numeric::Minmax,
             Scheme::Percentile { low, high, of } => Numeric::Percentile { low, high, of },
-            Scheme::Peak { percentile } => {
-                let high = f64::from(peak(values, percentile));
-                Numeric::Range { low: 0.0, high: if high > 0.0 { high } else { 1.0 } }
-            }
             Scheme::Zscore { of } => Numeric::Zscore { of },
             Scheme::Range { low, high } => Numeric::Range { low, high },
             Scheme::Fixed { low, high, mean, deviation } => {
@@ -223,37 +180,10 @@ fn voxel_axis(axis: SliceAxis, grid: &Grid) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use formats::{Affine, Voxels};
+    use formats::Voxels;
     use ndarray::s;
 
     use super::*;
-
-    #[test]
-    fn smoothing_spreads_by_the_networks_voxel_along_each_axis() {
-        let grid =
-            Grid { size_ijk: [41, 31, 21], world_from_voxel: Affine::scale_shift([0.5, 1.0, 2.0], [0.0; 3]) };
-        // The working grid has its axes in another order: i runs along the world's S.
-        let onto = Grid {
-            size_ijk: [10, 10, 10],
-            world_from_voxel: Affine([[0., 2., 0., 0.], [0., 0., 3., 0.], [8., 0., 0., 0.]]),
-        };
-        let mut a = Array3::zeros((21, 31, 41));
-        a[[10, 15, 20]] = 1.0;
-        smooth(&mut a, &grid, &onto, 0.5);
-        assert!((a.sum() - 1.0).abs() < 1e-5);
-        // σ = ½ · (2, 3, 8) mm on voxels of (0.5, 1, 2) mm: 2, 1.5 and 2 voxels (less what lies beyond 2.5 σ).
-        for (axis, sigma) in [(2, 2.0), (1, 1.5), (0, 2.0)] {
-            let centre = [10.0, 15.0, 20.0][axis];
-            let variance: f64 = a
-                .indexed_iter()
-                .map(|(p, &v)| f64::from(v) * ([p.0, p.1, p.2][axis] as f64 - centre).powi(2))
-                .sum();
-            assert!((variance.sqrt() / sigma - 0.95).abs() < 0.05, "axis {axis}: {}", variance.sqrt());
-        }
-        let mut flat = Array3::from_elem((5, 6, 7), 3.0_f32);
-        smooth(&mut flat, &Grid::unit([7, 6, 5]), &onto, 1.0);
-        assert!(flat.iter().all(|v| (v - 3.0).abs() < 1e-5), "borders are held");
-    }
 
     #[test]
     fn the_foreground_ignores_what_the_crop_says() {
@@ -274,8 +204,9 @@ mod tests {
 
     #[test]
     fn the_peak_is_a_percentile_of_positive_values() {
-        let a = Array3::from_shape_fn((1, 1, 202), |(_, _, i)| i as f32 - 101.0);
-        assert!((peak(&a, 99.0) - 99.01).abs() < 1e-4);
-        assert!(peak(&Array3::from_elem((1, 1, 3), -1.0), 99.0).abs() < 1e-9);
+        // −100 to 201: the positive ones are 1 to 201, of which index 0.995 · 200 is wanted.
+        let a = Array3::from_shape_fn((1, 1, 302), |(_, _, i)| i as f32 - 100.0);
+        assert!((peak(&a) - 200.0).abs() < 1e-4);
+        assert!(peak(&Array3::from_elem((1, 1, 3), -1.0)).abs() < 1e-9);
     }
 }

@@ -177,7 +177,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
         schema: Option<u32>,
         family: Option<String>,
     }
-    let fix = "Correct pack.toml; the fields are described in the packs chapter of the manual";
+    let fix = "Correct the file";
     let text = std::str::from_utf8(bytes)
         .map_err(|e| Error::pack(path, format!("bytes that are not UTF-8 ({e})"), "TOML text", fix))?;
     let syntax = |e: &toml::de::Error| Error::pack(path, one_line(e), "a pack manifest", fix);

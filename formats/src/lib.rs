@@ -23,6 +23,7 @@ pub mod mgh;
 pub mod nifti;
 pub mod notice;
 pub mod nrrd;
+pub mod raster;
 pub mod registry;
 pub mod source;
 pub mod task;

@@ -61,8 +61,17 @@ pub trait Format: Sync {
 }
 
 /// All formats, in the order of trying and of listing.
-pub static FORMATS: &[&dyn Format] =
-    &[&crate::nifti::Nifti, &crate::nrrd::Nrrd, &crate::mgh::Mgh, &crate::metaimage::MetaImage];
+pub static FORMATS: &[&dyn Format] = &[
+    &crate::nifti::Nifti,
+    &crate::nrrd::Nrrd,
+    &crate::mgh::Mgh,
+    &crate::metaimage::MetaImage,
+    &crate::raster::Png,
+    &crate::raster::Jpeg,
+    &crate::raster::Tiff,
+    &crate::raster::Bmp,
+    &crate::raster::Gif,
+];
 
 /// Opens whatever the file is: the first format whose sniffing accepts the content reads it.
 ///

@@ -149,7 +149,7 @@ fn bytemuck_bytes<T: bytemuck::Pod>(slice: &[T]) -> Vec<u8> {
 /// Opens the file cut at many places and with bytes changed; nothing may panic, cut voxels may not pass in silence.
 pub fn damage(folder: &Path, name: &str, bytes: &[u8], needed: usize) {
     let path = folder.join(name);
-    let step = (bytes.len() / 150).max(1);
+    let step = (bytes.len() / 100).max(1);
     for cut in (0..bytes.len()).step_by(step) {
         std::fs::write(&path, &bytes[..cut]).unwrap();
         if let Ok(image) = open(&path) {
@@ -158,9 +158,9 @@ pub fn damage(folder: &Path, name: &str, bytes: &[u8], needed: usize) {
         }
     }
     // Headers densely, data sparsely.
-    let places = (0..bytes.len().min(700)).chain((700..bytes.len()).step_by(step));
+    let places = (0..bytes.len().min(400)).chain((400..bytes.len()).step_by(step));
     for at in places {
-        for change in [0x01_u8, 0x80, 0xff] {
+        for change in [0x01_u8, 0xff] {
             let mut bad = bytes.to_vec();
             bad[at] ^= change;
             std::fs::write(&path, &bad).unwrap();

@@ -274,7 +274,10 @@ fn unplaced(h: &Header, layout: &Layout, notices: &mut Vec<Notice>) -> (Grid, Af
 }
 
 fn frame_axis(h: &Header, a: usize, roles: &[Role], directions: Option<&[Option<Vec<f64>>]>) -> FrameAxis {
+    let labels = h.fields.get("labels").map(|t| header::words(t)).unwrap_or_default();
     let name = match roles[a] {
+        // Written so by this program, because ITK refuses the kind "time".
+        Role::Frame("channel") if labels.get(a).is_some_and(|l| l == "time") => "time".to_owned(),
         Role::Frame(name) => name.to_owned(),
         Role::Space | Role::Unknown => format!("dimension-{}", a + 1),
         Role::Colour | Role::Complex => "component".to_owned(),

@@ -96,11 +96,8 @@ fn store(
     }
     for axis in frame_axes {
         sizes.push(axis.len.to_string());
-        kinds.push(match axis.name.as_str() {
-            "time" => "time",
-            "component" => "vector",
-            _ => "list",
-        });
+        // Not "time": ITK counts that as an axis of space and refuses the file. The name goes to the labels.
+        kinds.push(if axis.name == "component" { "vector" } else { "list" });
         directions.push("none".to_owned());
     }
     let mut h = String::from("NRRD0005\n# https://teem.sourceforge.net/nrrd/format.html\n");
@@ -121,6 +118,11 @@ fn store(
         let before = if parts.is_some() { "nan " } else { "" };
         let spacing = grid.spacing_mm();
         put("spacings", &format!("{before}{} {}", spacing[0], spacing[1]));
+    }
+    if frame_axes.iter().any(|a| a.name == "time") {
+        let mut labels = vec!["\"\""; sizes.len() - frame_axes.len()];
+        labels.extend(frame_axes.iter().map(|a| if a.name == "time" { "\"time\"" } else { "\"\"" }));
+        put("labels", &labels.join(" "));
     }
     if frame_axes.iter().any(|a| a.step > 0.0) {
         let before = sizes.len() - frame_axes.len();

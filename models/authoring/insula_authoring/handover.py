@@ -15,7 +15,7 @@ from . import checkpoint
 from .labels import CLASSES
 
 HEAD = """\
-# Whole-brain structures on MR of any contrast, trained by models/authoring on synthetic scans only.
+# Whole-brain structures on MR, best on T1-weighted scans; trained by models/authoring on synthetic scans only.
 family = "segformer3d"
 name = "Brain structures"
 summary = "Outlines 29 structures of the brain, left and right apart, on a single MR scan, with or without skull."

@@ -92,33 +92,38 @@ def main():
             "PyTorch + MONAI, batch 4": theirs(4),
         }
         results = {name: [] for name in commands}
+        overheads = []
         for _ in range(options.runs):
             for name, command in commands.items():
                 results[name].append(measure(list(map(str, command)), environment))
+            # "compute/infer" is cutting tiles, running the network on them and blending.
+            record = json.loads(next((folder / "out-whole").rglob("*_record.json")).read_text())
+            wall = results["insula, 18 windows"][-1][0]
+            overheads.append(1 - record["seconds"]["compute/infer"] / wall)
         found = {n: (statistics.median(s for s, _ in r), max(p for _, p in r)) for n, r in results.items()}
+        fastest = {n: min(s for s, _ in r) for n, r in results.items()}
 
         print(f"machine: {machine()}; {threads} threads, {options.runs} turns, medians")
-        print(f"{'':26} {'wall s':>8} {'peak MiB':>9}")
+        print(f"{'':26} {'wall s':>8} {'fastest':>8} {'peak MiB':>9}")
         for name, (wall, peak) in found.items():
-            print(f"{name:26} {wall:8.2f} {peak:9.0f}")
+            print(f"{name:26} {wall:8.2f} {fastest[name]:8.2f} {peak:9.0f}")
         wall, peak = found["insula, 18 windows"]
         best = min(found["PyTorch + MONAI, batch 1"], found["PyTorch + MONAI, batch 4"])
         least = min(found[f"PyTorch + MONAI, batch {n}"][1] for n in (1, 4))
         segmentation = next((folder / "out-whole").rglob("*_seg.nii.gz"))
-        record = json.loads(next((folder / "out-whole").rglob("*_record.json")).read_text())
         compared = subprocess.run(
             [python, "-c", AGREEMENT, segmentation, folder / "torch-1.nii.gz"],
             capture_output=True, text=True, check=True,
         ).stdout.split()  # fmt: skip
-        # "infer" is cutting tiles, running the network on them and blending.
-        stages, network = record["seconds"], record["seconds"]["infer"]
         figures = {
             "wall": wall / best[0],
             "memory": peak / least,
-            "overhead": 1 - network / wall,
+            "overhead": statistics.median(overheads),
             "agreement": float(compared[0]),
         }
-        print(f"stages of the last run, seconds: {stages}; {record['tiles']} windows")
+        quiet = fastest["insula, 18 windows"] / min(fastest[f"PyTorch + MONAI, batch {n}"] for n in (1, 4))
+        print(f"wall of the fastest turns, insula over PyTorch: {quiet:.3f}; overhead of the best turn: {min(overheads):.3f}")
+        print(f"stages of the last run, seconds: {record['seconds']}; {record['tiles']} windows")
         print(f"labels: {' '.join(compared[2:])}; agreement inside either segmentation: {float(compared[1]):.5f}")
         missed = False
         for name, value in figures.items():

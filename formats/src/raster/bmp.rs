@@ -16,8 +16,9 @@ use crate::volume::Image;
 /// The format; see the [module documentation](super).
 pub struct Bmp;
 
-/// Two bytes of RLE make 255 pixels of 3 bytes.
-const RATIO: u64 = 383;
+/// Two bytes of RLE make 255 pixels of 3 bytes; without it a bit makes one pixel.
+const RATIO_RLE: u64 = 383;
+const RATIO: u64 = 24;
 
 impl Format for Bmp {
     fn id(&self) -> &'static str {
@@ -43,7 +44,9 @@ impl Format for Bmp {
         let bytes = block::read_from(path, 0, task)?;
         fenced(path, || {
             let decoder = BmpDecoder::new(Cursor::new(&bytes)).map_err(complaint(path, "BMP"))?;
-            check_claim(path, decoder.total_bytes(), bytes.len() as u64, RATIO)?;
+            let is_rle = matches!(bytes.get(30), Some(1 | 2)); // biCompression
+            let ratio = if is_rle { RATIO_RLE } else { RATIO };
+            check_claim(path, decoder.total_bytes(), bytes.len() as u64, ratio)?;
             task.at("Decoding", 0.5)?;
             let voxels = decode(path, decoder, "BMP")?;
             picture(path, "bmp", "BMP".to_owned(), vec![voxels], Vec::new())

@@ -7,6 +7,7 @@
 
 use std::ffi::OsStr;
 use std::io::Cursor;
+use std::ops::Range;
 use std::path::Path;
 
 use ::tiff::decoder::{Decoder, DecodingResult, Limits};
@@ -18,6 +19,7 @@ use super::directory::{Directories, Directory};
 use super::{TRUSTED_BYTES, check_claim, fenced, jpeg, picture_grid, tiff_write, too_large};
 use crate::block;
 use crate::error::{Error, Result};
+use crate::inflate::{self, Stream};
 use crate::notice::Notice;
 use crate::registry::{Content, Format};
 use crate::source::Source;
@@ -138,8 +140,8 @@ impl Page {
             8 | 32946 => 1032 * 8,
             7 => 1024,
             5 => 4096,
-            // Fax: a blank line takes one bit.
-            _ => 1 << 20,
+            // Fax: a blank line takes one bit, but a page is hardly ever all blank.
+            _ => 1 << 13,
         }
     }
 }
@@ -167,8 +169,9 @@ fn read(source: &Source, task: &Task) -> Result<Image> {
     let resolutions =
         [tag::X_RESOLUTION, tag::Y_RESOLUTION].map(|tag| first.rational(&bytes, tag, is_little));
     let unit = first.first(&bytes, tag::RESOLUTION_UNIT, is_little);
+    let mut chunks = Vec::with_capacity(chosen.len());
     for &n in &chosen {
-        check_chunks(path, &dirs.pages[n], &page, &bytes, is_little)?;
+        chunks.push(check_chunks(path, &dirs.pages[n], &page, &bytes, is_little)?);
     }
     let packed_bits = !matches!(page.bits, 1 | 2 | 4 | 8 | 16 | 32 | 64);
     for &n in &chosen {
@@ -183,7 +186,7 @@ fn read(source: &Source, task: &Task) -> Result<Image> {
             for (done, &n) in chosen.iter().enumerate() {
                 task.at("Checking", done as f32 / chosen.len() as f32)?;
                 decoder.seek_to_image(n).map_err(complaint(path))?;
-                try_chunks(path, &mut decoder, task)?;
+                try_chunks(path, &mut decoder, &page, &chunks[done], task)?;
             }
         }
         for (done, &n) in chosen.iter().enumerate() {
@@ -250,7 +253,13 @@ fn choose(
 }
 
 /// Checks strips and tiles: they lie in the file, and what a JPEG in them claims fits the page.
-fn check_chunks(path: &Path, d: &Directory, page: &Page, bytes: &[u8], is_little: bool) -> Result<()> {
+fn check_chunks(
+    path: &Path,
+    d: &Directory,
+    page: &Page,
+    bytes: &[u8],
+    is_little: bool,
+) -> Result<Vec<Range<usize>>> {
     let present = bytes.len() as u64;
     let numbers = |tag| d.numbers(bytes, tag, is_little);
     let tile = d.first(bytes, tag::TILE_WIDTH, is_little).zip(d.first(bytes, tag::TILE_HEIGHT, is_little));
@@ -265,18 +274,21 @@ fn check_chunks(path: &Path, d: &Directory, page: &Page, bytes: &[u8], is_little
         }
         None => (numbers(tag::STRIP_OFFSETS), numbers(tag::STRIP_BYTES)),
     };
-    let (Some(offsets), Some(lengths)) = (offsets, lengths) else { return Ok(()) };
+    let (Some(offsets), Some(lengths)) = (offsets, lengths) else { return Ok(Vec::new()) };
     let chunk_pixels =
         tile.map_or((page.width as u64).saturating_mul(page.height as u64), |(w, h)| w.saturating_mul(h));
+    let mut chunks = Vec::with_capacity(offsets.len());
     for (at, len) in offsets.iter().zip(&lengths) {
         let range = usize::try_from(*at).ok().zip(usize::try_from(at.saturating_add(*len)).ok());
-        let chunk = range.and_then(|(a, b)| bytes.get(a..b)).ok_or_else(|| {
+        let range = range.map(|(a, b)| a..b).filter(|r| bytes.get(r.clone()).is_some()).ok_or_else(|| {
             Error::malformed(
                 path,
                 format!("pixels at byte {at} to {}", at.saturating_add(*len)),
                 format!("pixels within the file of {present} bytes"),
             )
         })?;
+        let chunk = bytes.get(range.clone()).unwrap_or_default();
+        chunks.push(range);
         if page.compression == 7 {
             let claim = jpeg::claim(chunk).unwrap_or(0);
             // JPEG rounds up to blocks of 16 × 16.
@@ -287,7 +299,7 @@ fn check_chunks(path: &Path, d: &Directory, page: &Page, bytes: &[u8], is_little
             }
         }
     }
-    Ok(())
+    Ok(chunks)
 }
 
 /// Changes tags so that the decoder takes the page; see the [module documentation](self).
@@ -336,21 +348,83 @@ fn decoder_limits(page: &Page, present: u64) -> Limits {
     limits
 }
 
-/// Decodes strip by strip or tile by tile, keeping none, to see that the pixels are there.
-fn try_chunks(path: &Path, decoder: &mut Decoder<Cursor<&Vec<u8>>>, task: &Task) -> Result<()> {
+/// A strip or tile up to this is decoded to see what is in it; larger ones are counted without keeping anything.
+const SMALL_CHUNK: u64 = 16 << 20;
+
+/// Goes through strips or tiles one by one, keeping none, to see that the pixels are there.
+fn try_chunks(
+    path: &Path,
+    decoder: &mut Decoder<Cursor<&Vec<u8>>>,
+    page: &Page,
+    chunks: &[Range<usize>],
+    task: &Task,
+) -> Result<()> {
     use ::tiff::decoder::ChunkType;
+    let bytes: &Vec<u8> = decoder.inner().get_ref();
     let count = match decoder.get_chunk_type() {
         ChunkType::Strip => decoder.strip_count(),
         ChunkType::Tile => decoder.tile_count(),
     };
-    for chunk in 0..count.map_err(complaint(path))? {
+    for n in 0..count.map_err(complaint(path))? {
         task.check()?;
-        let size = decoder.image_chunk_buffer_layout(chunk).map_err(complaint(path))?.len as u64;
-        // A strip as large as this is decoded at once anyway; there is no smaller step.
-        check_claim(path, size, decoder.inner().get_ref().len() as u64, 1032)?;
-        decoder.read_chunk(chunk).map_err(complaint(path))?;
+        let size = decoder.image_chunk_buffer_layout(n).map_err(complaint(path))?.len as u64;
+        if size <= SMALL_CHUNK {
+            decoder.read_chunk(n).map_err(complaint(path))?;
+            continue;
+        }
+        let chunk = chunks.get(n as usize).and_then(|r| bytes.get(r.clone())).unwrap_or_default();
+        let holds = match page.compression {
+            1 => chunk.len() as u64 >= size,
+            8 | 32946 => inflate::tail(chunk, Stream::Zlib, size - 1, 1).len() == 1,
+            5 => lzw_len(chunk, size) >= size,
+            32773 => packbits_len(chunk) >= size,
+            // JPEG and fax cannot be counted without decoding; claims far beyond photographs are refused.
+            _ => size <= SMALL_CHUNK.saturating_add(chunk.len() as u64 * 128),
+        };
+        if !holds {
+            return Err(Error::malformed(
+                path,
+                format!("a strip or tile of {} bytes that does not hold its pixels", chunk.len()),
+                format!("{size} bytes after decompression"),
+            ));
+        }
     }
     Ok(())
+}
+
+/// How many bytes LZW data give, counted up to `wanted`.
+fn lzw_len(chunk: &[u8], wanted: u64) -> u64 {
+    let mut decoder = weezl::decode::Decoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8);
+    let (mut input, mut total, mut scratch) = (chunk, 0, vec![0; 64 << 10]);
+    while total < wanted {
+        let step = decoder.decode_bytes(input, &mut scratch);
+        total += step.consumed_out as u64;
+        input = input.get(step.consumed_in..).unwrap_or_default();
+        let is_over = !matches!(step.status, Ok(weezl::LzwStatus::Ok));
+        if is_over || step.consumed_in + step.consumed_out == 0 {
+            break;
+        }
+    }
+    total
+}
+
+/// How many bytes PackBits data give (TIFF 6.0, section 9).
+fn packbits_len(chunk: &[u8]) -> u64 {
+    let (mut at, mut total) = (0, 0);
+    while let Some(&n) = chunk.get(at) {
+        match n {
+            0..=127 => {
+                total += u64::from(n) + 1;
+                at += usize::from(n) + 2;
+            }
+            128 => at += 1,
+            129..=255 => {
+                total += 257 - u64::from(n);
+                at += 2;
+            }
+        }
+    }
+    total
 }
 
 fn complaint(path: &Path) -> impl Fn(TiffError) -> Error {
@@ -710,6 +784,16 @@ mod tests {
             [0x123, 0x456]
         );
         assert_eq!(unpack(&[0xab, 0xcd, 0xef, 0x01, 0x23, 0x45], &page(12, 2)), [0xabc, 0xdef, 0x012, 0x345]);
+    }
+
+    #[test]
+    fn packed_lengths_are_counted() {
+        assert_eq!(packbits_len(&[2, 1, 2, 3, 0x80, 0xfe, 9]), 6);
+        let data = vec![7; 100_000];
+        let packed =
+            weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8).encode(&data).unwrap();
+        assert_eq!(lzw_len(&packed, 100_000), 100_000);
+        assert!(lzw_len(&packed[..packed.len() / 2], 100_000) < 100_000);
     }
 
     #[test]

@@ -71,10 +71,20 @@ fn pictures_of_the_truth_table_are_as_pillow_reads_them() {
 fn palettes_and_animations_show_their_colours() {
     let Some(data) = shared("palettes and animations") else { return };
     let bmp = open(&data.join("images/formats/bmp_images_pal8rle.bmp")).unwrap();
-    // Mean over the colours as Pillow converts them.
     assert_eq!((bmp.first().voxels.type_name(), bmp.first().grid.size_ijk), ("rgb24", [127, 64, 1]));
     let gif = open(&data.join("images/formats/gif_anim_large-gif-anim-full-frame-replace.gif")).unwrap();
     assert_eq!((gif.frames.len(), gif.first().voxels.type_name()), (2, "rgb24"));
+    // Means over the colours as Pillow converts them; of the animation, of its first frame.
+    let gif_mean = gif.first().voxels.statistics(formats::Scaling::NONE).mean;
+    let tiff = |name: &str| open(&data.join("images/tiff").join(name)).unwrap().statistics().mean;
+    for (found, want) in [
+        (bmp.statistics().mean, 118.92368),
+        (gif_mean, 85.0),
+        (tiff("palette-1c-8b.tiff"), 110.74625),
+        (tiff("cmyk-3c-8b.tiff"), 110.26431),
+    ] {
+        assert!((found - want).abs() < 1e-4, "{found} instead of {want}");
+    }
     let jpeg = open(&data.join("images/formats/jpg_portrait_2.jpg")).unwrap();
     assert!(jpeg.encoding.contains("EXIF orientation 2"), "{}", jpeg.encoding);
 }

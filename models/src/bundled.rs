@@ -4,7 +4,12 @@
 pub type Files = &'static [(&'static str, &'static [u8])];
 
 /// Every bundled pack.
-pub static PACKS: &[Files] = &[];
+pub static PACKS: &[Files] = &[&[
+    ("pack.toml", include_bytes!("../packs/segformer3d-brain/pack.toml")),
+    ("model.onnx", include_bytes!("../packs/segformer3d-brain/model.onnx")),
+    ("MODEL_CARD.md", include_bytes!("../packs/segformer3d-brain/MODEL_CARD.md")),
+    ("LICENSE", include_bytes!("../packs/segformer3d-brain/LICENSE")),
+]];
 
 /// Whether an id belongs to a bundled pack.
 #[must_use]

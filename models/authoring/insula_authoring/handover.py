@@ -1,7 +1,7 @@
 """A training checkpoint as the sources of the pack segformer3d-brain: weights.safetensors (float16, official names) and
 preset.toml.
 
-    python -m insula_authoring.handover runs/brain/checkpoint.pt ../packs/segformer3d-brain
+    python -m insula_authoring.handover runs/brain/checkpoint.pt recipes/segformer3d-brain
 """
 
 from __future__ import annotations

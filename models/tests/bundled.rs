@@ -112,7 +112,7 @@ fn a_real_brain_is_labelled_with_left_and_right_apart() {
     }
     let crossed = crossed as f64 / sided as f64;
     eprintln!("mean Dice {mean:.4}, on the wrong side {:.3} %", 100.0 * crossed);
-    assert!(mean > 0.6, "mean Dice {mean}");
+    assert!(mean > 0.72, "mean Dice {mean}");
     assert!(crossed < 0.02, "{crossed} of the voxels are on the wrong side");
 }
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .checkpoint import load
 from .evaluate import RealScan, report
 from .labels import NUM_CLASSES
 from .segformer3d import Config, SegFormer3D
@@ -128,6 +129,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--out", type=Path, default=Path("runs/brain"))
     p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
+    p.add_argument("--weights", type=Path, help="start from these weights (e.g. the recipe's) where there is no checkpoint")
     p.add_argument("--minutes", type=float, default=90)
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--lr-end", type=float, default=2e-5)
@@ -149,6 +151,8 @@ def main() -> None:
 
     config, setup = NETWORK, Setup(tuple(a.size), a.spacing)
     model = SegFormer3D(config)
+    if a.weights:
+        model.load_state_dict(load(a.weights))
     opt = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=0.01, betas=(0.9, 0.98))
     ema = {k: v.clone() for k, v in model.state_dict().items()}
     state = {"step": 0, "index": 0, "minutes": 0.0}

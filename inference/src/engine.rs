@@ -45,9 +45,10 @@ pub struct Engine {
 /// Where a model comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum Model<'a> {
-    /// An ONNX file.
+    /// An ONNX file. Whether its weights lie in other files is not looked at here; packs are checked for that
+    /// before they get this far (`models`, `onnx_check`).
     File(&'a Path),
-    /// The content of one. Weights in other files are refused.
+    /// The content of one, all weights included.
     Bytes(&'a [u8]),
 }
 

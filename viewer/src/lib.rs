@@ -8,6 +8,8 @@
 //! Start reading at [`scene`], then [`view`] (where a pixel is in the world).
 
 pub mod colour_map;
+pub mod gpu;
+pub mod palette;
 pub mod picture;
 pub mod scene;
 pub mod view;

@@ -7,16 +7,22 @@
 //!
 //! Start reading at [`scene`], then [`view`] (where a pixel is in the world).
 
+pub mod camera;
 pub mod colour_map;
 pub mod gpu;
 pub mod palette;
 pub mod picture;
 pub mod scene;
+pub mod transfer;
 pub mod view;
+pub mod volume_view;
 pub mod window;
 
+pub use camera::{Camera, Projection, StandardView};
 pub use colour_map::ColourMap;
 pub use picture::Picture;
 pub use scene::{Content, ImageId, ImageLayer, LabelLayer, Layer, LayerId, Scene};
+pub use transfer::TransferFunction;
 pub use view::{Convention, Plane, SliceView};
+pub use volume_view::VolumeView;
 pub use window::Window;

@@ -184,9 +184,9 @@ impl Scene {
 pub fn grid_bounds_ras(grid: &Grid) -> ([f64; 3], [f64; 3]) {
     let (mut low, mut high) = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
     for corner in 0..8 {
-        let p = grid.world_from_voxel.apply([0, 1, 2].map(|a| {
-            if corner >> a & 1 == 0 { -0.5 } else { grid.size_ijk[a] as f64 - 0.5 }
-        }));
+        let p = grid.world_from_voxel.apply(
+            [0, 1, 2].map(|a| if corner >> a & 1 == 0 { -0.5 } else { grid.size_ijk[a] as f64 - 0.5 }),
+        );
         for a in 0..3 {
             low[a] = low[a].min(p[a]);
             high[a] = high[a].max(p[a]);

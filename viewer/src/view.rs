@@ -93,7 +93,12 @@ impl SliceView {
     /// top left corner of a picture of `size_px` (pixel centres at halves), `depth` millimetres from the cursor's slice
     /// towards the positive end of the axis through the plane.
     #[must_use]
-    pub fn world_from_pixel(&self, size_px: [f64; 2], convention: Convention, cursor_ras: [f64; 3]) -> Affine {
+    pub fn world_from_pixel(
+        &self,
+        size_px: [f64; 2],
+        convention: Convention,
+        cursor_ras: [f64; 3],
+    ) -> Affine {
         let [across, down, through] = self.plane.axes();
         let step = if self.plane.across_is_positive(convention) { self.mm_per_px } else { -self.mm_per_px };
         let mut columns = [[0.0; 3]; 3];

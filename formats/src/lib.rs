@@ -11,6 +11,7 @@
 pub mod affine;
 pub mod atomic;
 mod block;
+pub mod components;
 pub mod deflate;
 pub mod error;
 pub mod grid;

@@ -1,4 +1,5 @@
-//! Measuring segmentations: how two agree ([`evaluate()`]), and how large the structures of one are ([`volumes()`]).
+//! Measuring segmentations: how two agree ([`evaluate()`]), how large the structures of one are ([`volumes()`]), and how
+//! far voxels are from a set ([`distances_mm()`]).
 //!
 //! # Definitions
 //! For a structure with voxel sets *T* (truth) and *P* (prediction), both on the truth's grid:
@@ -15,6 +16,7 @@
 //! - **Mean surface distance** is the mean over the pooled distances of both directions (the average symmetric
 //!   surface distance, ASSD; MONAI's `AverageSurfaceDistance` with `symmetric=True`).
 
+mod distance;
 mod evaluate;
 mod groups;
 mod nearest;
@@ -22,6 +24,7 @@ mod pairs;
 mod surface;
 mod volumes;
 
+pub use distance::distances_mm;
 pub use evaluate::{Compare, Evaluation, Mean, Row, Sides, evaluate};
 pub use groups::{Group, Groups, IdSet, Side};
 pub use pairs::{LabelExtent, label_extents};

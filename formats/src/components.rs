@@ -3,7 +3,7 @@
 //! Works on runs along i joined by union-find, so that memory follows the surface of the labels, not the volume, and
 //! one pass serves all labels.
 
-use ndarray::ArrayView3;
+use ndarray::ArrayRef3;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -62,7 +62,7 @@ impl Components {
     /// # Errors
     /// [`crate::Error::Cancelled`].
     pub fn of(
-        labels: ArrayView3<'_, u16>,
+        labels: &ArrayRef3<u16>,
         connectivity: Connectivity,
         task: &Task,
         takes: impl Fn(u16) -> bool,
@@ -186,7 +186,7 @@ mod tests {
     fn labels_that_touch_stay_apart_and_corners_count_when_asked() {
         let a = arr3(&[[[1u16, 2, 0], [0, 0, 1]], [[0, 0, 0], [1, 0, 1]]]);
         let count = |c| {
-            let found = Components::of(a.view(), c, &Task::silent(), |l| l != 0).unwrap();
+            let found = Components::of(&a, c, &Task::silent(), |l| l != 0).unwrap();
             found.sizes.iter().filter(|s| **s > 0).count()
         };
         // 1 at the origin; 2 beside it; the two 1s above each other at i = 2; 1 at (0, 1, 1).
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn runs_that_end_together_do_not_hide_the_next_one() {
         let a: Array3<u16> = arr3(&[[[1, 1, 2, 2], [2, 2, 1, 1]]]);
-        let found = Components::of(a.view(), Connectivity::Eighteen, &Task::silent(), |l| l != 0).unwrap();
+        let found = Components::of(&a, Connectivity::Eighteen, &Task::silent(), |l| l != 0).unwrap();
         assert_eq!(found.sizes, [4, 4, 0, 0]);
         let c: Array3<u16> = arr3(&[[[1, 1, 0, 0], [1, 0, 1, 0]]]);
         let found = Components::of(c.view(), Connectivity::Eighteen, &Task::silent(), |l| l != 0).unwrap();
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn the_largest_of_each_label() {
         let a = arr3(&[[[1u16, 0, 1, 1], [2, 0, 0, 0], [0, 0, 2, 0]]]);
-        let found = Components::of(a.view(), Connectivity::Six, &Task::silent(), |l| l != 0).unwrap();
+        let found = Components::of(&a, Connectivity::Six, &Task::silent(), |l| l != 0).unwrap();
         let largest = found.largest();
         assert_eq!((largest[&1], largest[&2].1), ((1, 2), 1));
         assert_eq!(found.runs[largest[&2].0 as usize].row, 1);

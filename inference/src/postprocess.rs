@@ -62,7 +62,7 @@ pub fn keep_largest(
     if of.is_empty() {
         return Ok(());
     }
-    let found = Components::of(labels.view(), connectivity, task, |l| of.contains(&l))?;
+    let found = Components::of(labels, connectivity, task, |l| of.contains(&l))?;
     let largest = found.largest();
     let height = labels.dim().1;
     for run in &found.runs {

@@ -1,6 +1,6 @@
 //! Distance from every voxel to a set of voxels, in millimetres.
 
-use ndarray::{Array3, ArrayView3, Axis};
+use ndarray::{Array3, ArrayRef3, Axis};
 use rayon::prelude::*;
 
 use super::nearest::Tree;
@@ -18,11 +18,7 @@ const RIGHT_ANGLE: f64 = 1e-4;
 ///
 /// # Errors
 /// [`crate::Error::Cancelled`].
-pub fn distances_mm(
-    set: ArrayView3<'_, bool>,
-    world_from_voxel: &Affine,
-    task: &Task,
-) -> Result<Array3<f32>> {
+pub fn distances_mm(set: &ArrayRef3<bool>, world_from_voxel: &Affine, task: &Task) -> Result<Array3<f32>> {
     task.check()?;
     let columns = [0, 1, 2].map(|a| world_from_voxel.column(a));
     let cosine = |a: usize, b: usize| {
@@ -54,7 +50,7 @@ pub fn distances_mm(
     Ok(field)
 }
 
-fn searched(set: ArrayView3<'_, bool>, world_from_voxel: &Affine) -> Array3<f32> {
+fn searched(set: &ArrayRef3<bool>, world_from_voxel: &Affine) -> Array3<f32> {
     let place = |(k, j, i): (usize, usize, usize)| world_from_voxel.apply([i as f64, j as f64, k as f64]);
     let points: Vec<_> = set.indexed_iter().filter(|(_, inside)| **inside).map(|(at, _)| place(at)).collect();
     if points.is_empty() {
@@ -79,7 +75,7 @@ struct Envelope {
 
 impl Envelope {
     /// Replaces each height `f(q)` of a line by the least `f(p) + square · (q − p)²` over all `p`.
-    fn pass<'a>(&mut self, line: impl Iterator<Item = &'a mut f32> + ExactSizeIterator, square: f64) {
+    fn pass<'a>(&mut self, line: impl ExactSizeIterator<Item = &'a mut f32>, square: f64) {
         let mut line: Vec<&mut f32> = line.collect();
         self.heights.clear();
         self.heights.extend(line.iter().map(|v| f64::from(**v)));
@@ -135,7 +131,7 @@ mod tests {
                 [3.0, -8.0, 20.0],
             );
             let set = Array3::from_shape_fn(size, |(k, j, i)| bits[(k * 9 + j) * 9 + i]);
-            let found = distances_mm(set.view(), &affine, &Task::silent()).unwrap();
+            let found = distances_mm(&set, &affine, &Task::silent()).unwrap();
             let place = |(k, j, i): (usize, usize, usize)| affine.apply([i as f64, j as f64, k as f64]);
             for (at, d) in found.indexed_iter() {
                 let near = |p: [f64; 3], q: [f64; 3]| norm([p[0] - q[0], p[1] - q[1], p[2] - q[2]]);

@@ -204,7 +204,7 @@ mod tests {
         let found = Components::of(&a, Connectivity::Eighteen, &Task::silent(), |l| l != 0).unwrap();
         assert_eq!(found.sizes, [4, 4, 0, 0]);
         let c: Array3<u16> = arr3(&[[[1, 1, 0, 0], [1, 0, 1, 0]]]);
-        let found = Components::of(c.view(), Connectivity::Eighteen, &Task::silent(), |l| l != 0).unwrap();
+        let found = Components::of(&c, Connectivity::Eighteen, &Task::silent(), |l| l != 0).unwrap();
         assert_eq!(found.sizes, [4, 0, 0]);
     }
 

@@ -19,6 +19,7 @@ pub mod inflate;
 pub mod label_files;
 pub mod labels;
 pub mod measure;
+pub mod mesh;
 pub mod metaimage;
 pub mod mgh;
 pub mod nifti;

@@ -16,6 +16,7 @@ pub mod probe;
 pub mod sampling;
 pub mod scene;
 pub mod slice;
+pub mod tools;
 pub mod transfer;
 pub mod view;
 pub mod volume_view;

@@ -7,10 +7,12 @@
 pub mod device;
 mod encoding;
 pub mod read_back;
+pub mod slice;
 pub mod textures;
 
 pub use device::{Gpu, Tier};
 pub use read_back::read_picture;
+pub use slice::Slices;
 pub use textures::Textures;
 
 /// Format of the pictures: sRGB bytes as screens take them, stored as they are (no conversion while writing or

@@ -24,6 +24,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use formats::{Affine, LabelTable, Notice};
 use rayon::prelude::*;
@@ -59,6 +60,10 @@ pub struct VolumeTexture {
     /// The next slice to be uploaded.
     next: u32,
     bytes: u64,
+    /// Different for every texture.
+    serial: u64,
+    /// Grows with every write.
+    writes: u64,
 }
 
 /// One frame of an image on the card.
@@ -90,6 +95,14 @@ pub struct LabelTexture {
     /// Says that and why the volume was reduced.
     pub notice: Option<Notice>,
     table: Arc<LabelTable>,
+    /// Different for every palette.
+    pub(super) palette_serial: u64,
+}
+
+/// A number not given before.
+fn serial() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// How far the volumes in sight are uploaded.
@@ -150,6 +163,11 @@ impl VolumeTexture {
         self.next >= self.size[2]
     }
 
+    /// Changes whenever the texels may have changed: part of the requests by which pictures are cached.
+    pub(super) fn stamp(&self) -> (u64, u64) {
+        (self.serial, self.writes)
+    }
+
     fn new(
         gpu: &Gpu,
         label: &str,
@@ -176,7 +194,19 @@ impl VolumeTexture {
         let view =
             texture.create_view(&wgpu::TextureViewDescriptor { label: Some(label), ..Default::default() });
         let factors = blocks.factors;
-        Some(Self { view, format, size, factors, ready_slices: 0, texture, blocks, next: 0, bytes })
+        Some(Self {
+            view,
+            format,
+            size,
+            factors,
+            ready_slices: 0,
+            texture,
+            blocks,
+            next: 0,
+            bytes,
+            serial: serial(),
+            writes: 0,
+        })
     }
 
     /// The largest texture that the card takes, and what to tell of it.
@@ -207,13 +237,14 @@ impl VolumeTexture {
         u64::from(self.next.min(self.size[2])) * self.slice_bytes() as u64
     }
 
-    /// Uploads the next slabs within the budget; `texels` makes those of a range of slices.
+    /// Uploads the next slabs within the budget; `texels` makes those of a range of slices. The bytes sent.
     fn advance(
         &mut self,
         gpu: &Gpu,
         budget: &mut usize,
         mut texels: impl FnMut(std::ops::Range<usize>, &mut dyn FnMut(&[u8])),
-    ) {
+    ) -> u64 {
+        let before = self.ready_bytes();
         while *budget > 0 && self.next < self.size[2] {
             let bytes = self.slice_bytes();
             let slices = ((*budget).min(PIECE_BYTES) / bytes).clamp(1, (self.size[2] - self.next) as usize);
@@ -226,11 +257,13 @@ impl VolumeTexture {
             self.ready_slices = self.ready_slices.max(self.next);
             *budget = budget.saturating_sub(slices * bytes);
         }
+        self.ready_bytes() - before
     }
 
-    fn write(&self, gpu: &Gpu, low: [u32; 3], size: [u32; 3], texels: &[u8]) {
+    fn write(&mut self, gpu: &Gpu, low: [u32; 3], size: [u32; 3], texels: &[u8]) {
         let [width, height, depth] = size;
         let rows = (height * depth).max(1);
+        self.writes += 1;
         gpu.queue.write_texture(
             wgpu::TexelCopyTextureInfo {
                 texture: &self.texture,
@@ -403,9 +436,9 @@ impl Textures {
         }
         let Some(image) = self.images.get_mut(&key) else { return Ok(Progress::default()) };
         image.last_used = self.clock;
-        let (encoding, blocks, before) = (image.encoding, image.volume.blocks, *budget);
-        image.volume.advance(gpu, budget, |slices, sink| encoding.slab(layer, &blocks, slices, sink));
-        self.uploaded += (before - *budget) as u64;
+        let (encoding, blocks) = (image.encoding, image.volume.blocks);
+        self.uploaded +=
+            image.volume.advance(gpu, budget, |slices, sink| encoding.slab(layer, &blocks, slices, sink));
         Ok(Progress { ready_bytes: image.volume.ready_bytes(), total_bytes: image.volume.bytes })
     }
 
@@ -428,13 +461,21 @@ impl Textures {
             let (volume, notice) = VolumeTexture::fitting(gpu, "labels", kind, layer.grid.size_ijk, limit)?;
             let table = Arc::clone(&layer.table);
             let palette = palette_texture(gpu, &table, kind.1);
-            let made = LabelTexture { volume, palette, revision: layer.revision, notice, table };
+            let made = LabelTexture {
+                volume,
+                palette,
+                revision: layer.revision,
+                notice,
+                table,
+                palette_serial: serial(),
+            };
             self.labels.insert(layer.id, made);
         }
         let Some(texture) = self.labels.get_mut(&layer.id) else { return Ok(Progress::default()) };
         if !Arc::ptr_eq(&texture.table, &layer.table) {
             if *texture.table != *layer.table {
                 texture.palette = palette_texture(gpu, &layer.table, texture.texel_bytes());
+                texture.palette_serial = serial();
             }
             texture.table = Arc::clone(&layer.table);
         }
@@ -445,15 +486,14 @@ impl Textures {
             self.uploaded += texture.write_box(gpu, all, low, high);
         }
         texture.revision = layer.revision;
-        let (blocks, is_narrow, before) = (texture.volume.blocks, texture.texel_bytes() == 1, *budget);
-        texture.volume.advance(gpu, budget, |slices, sink| {
+        let (blocks, is_narrow) = (texture.volume.blocks, texture.texel_bytes() == 1);
+        self.uploaded += texture.volume.advance(gpu, budget, |slices, sink| {
             if is_narrow {
                 sink(&blocks.texels(all, slices, |l| l as u8, |b| most_frequent(b) as u8));
             } else {
                 sink(bytemuck::cast_slice(&blocks.texels(all, slices, |l| l, most_frequent)));
             }
         });
-        self.uploaded += (before - *budget) as u64;
         Ok(Progress { ready_bytes: texture.volume.ready_bytes(), total_bytes: texture.volume.bytes })
     }
 
@@ -484,7 +524,7 @@ impl LabelTexture {
     }
 
     /// Uploads a box of voxels; the bytes it took.
-    fn write_box(&self, gpu: &Gpu, all: &[u16], low_ijk: [usize; 3], high_ijk: [usize; 3]) -> u64 {
+    fn write_box(&mut self, gpu: &Gpu, all: &[u16], low_ijk: [usize; 3], high_ijk: [usize; 3]) -> u64 {
         let blocks = self.volume.blocks;
         if (0..3).any(|a| low_ijk[a] >= high_ijk[a]) {
             return 0;

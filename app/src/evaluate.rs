@@ -45,7 +45,11 @@ pub fn run(request: &Evaluate, task: &Task) -> anyhow::Result<Evaluation> {
     Ok(evaluate(&pred, &truth, &compare, task)?)
 }
 
-fn read(path: &Path, task: &Task) -> anyhow::Result<LabelMap> {
+/// Reads a label map.
+///
+/// # Errors
+/// Those of reading; files of several frames, or with values that are no labels.
+pub fn read(path: &Path, task: &Task) -> anyhow::Result<LabelMap> {
     let image = formats::open(path, task)?;
     match image.frames.as_slice() {
         [volume] => Ok(volume.to_labels()?),
@@ -65,23 +69,28 @@ fn parse_labels(text: &str) -> anyhow::Result<(Option<LabelTable>, Compare)> {
         let ids = table.entries.iter().map(|e| e.id).filter(|&id| id != 0).collect();
         return Ok((Some(table), Compare::Labels(ids)));
     }
+    let ids = parse_ids(text).map_err(|part| {
+        Usage(format!(
+            "--labels {text}: “{part}” is neither a label number (0 to 65535), a range (10-13) nor a file with a label \
+             table or groups"
+        ))
+    })?;
+    Ok((None, Compare::Labels(ids)))
+}
+
+/// Label numbers and ranges (`"1,2,10-13"`), ascending, each once; the part that is neither as the error.
+pub fn parse_ids(text: &str) -> Result<Vec<u16>, &str> {
     let mut ids: Vec<u16> = Vec::new();
     for part in text.split([',', ' ']).filter(|p| !p.is_empty()) {
         let range = part.split_once('-').unwrap_or((part, part));
         match (range.0.trim().parse::<u16>(), range.1.trim().parse::<u16>()) {
             (Ok(first), Ok(last)) if first <= last => ids.extend(first..=last),
-            _ => {
-                return Err(Usage(format!(
-                    "--labels {text}: “{part}” is neither a label number (0 to 65535), a range (10-13) nor a file \
-                     with a label table or groups"
-                ))
-                .into());
-            }
+            _ => return Err(part),
         }
     }
     ids.sort_unstable();
     ids.dedup();
-    Ok((None, Compare::Labels(ids)))
+    Ok(ids)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod evaluate;
 mod failure;
 mod info;
 mod interrupt;
+mod mesh;
 mod packs;
 mod quicklook;
 mod request;

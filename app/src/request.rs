@@ -11,6 +11,7 @@ use crate::batch::queue::{Listener, Tally};
 use crate::convert::Convert;
 use crate::evaluate::Evaluate;
 use crate::info::FileInfo;
+use crate::mesh::{ExportMeshes, ExportedMeshes};
 use crate::packs::{Import, PackInfo};
 
 /// One piece of work.
@@ -26,6 +27,8 @@ pub enum Request {
     Convert(Convert),
     /// Compare a segmentation with the truth.
     Evaluate(Evaluate),
+    /// Write the surfaces of labels.
+    ExportMeshes(ExportMeshes),
     /// Segment cases without a window.
     Batch(Batch),
     /// Make a pack from a checkpoint.
@@ -59,6 +62,8 @@ pub enum Outcome {
     Converted(crate::convert::Converted),
     /// Of [`Request::Evaluate`].
     Evaluated(Box<formats::measure::Evaluation>),
+    /// Of [`Request::ExportMeshes`].
+    Meshes(ExportedMeshes),
     /// Of [`Request::Batch`]: how many cases went how. The cases themselves were told to the listener.
     Batch(Tally),
     /// Of [`Request::ImportPack`] and [`Request::InstallPack`].
@@ -80,6 +85,7 @@ pub fn perform(request: &Request, listener: &dyn Listener, task: &Task) -> anyho
     Ok(match request {
         Request::Info { file } => Outcome::Info(Box::new(crate::info::info(file, task)?)),
         Request::Evaluate(evaluate) => Outcome::Evaluated(Box::new(crate::evaluate::run(evaluate, task)?)),
+        Request::ExportMeshes(export) => Outcome::Meshes(crate::mesh::run(export, task)?),
         Request::Batch(batch) => Outcome::Batch(crate::batch::run(batch, listener, task)?),
         Request::ImportPack(import) => Outcome::Pack(Box::new(crate::packs::import_pack(import, task)?)),
         Request::InstallPack { folder, overwrite } => {

@@ -6,6 +6,7 @@ mod batch;
 mod convert;
 mod eval;
 mod info;
+mod mesh;
 mod output;
 mod packs;
 mod runtime;
@@ -59,6 +60,8 @@ enum Verb {
     Convert(convert::Args),
     /// Compare a segmentation with the truth: Dice, IoU, HD95, surface distance, volumes.
     Eval(eval::Args),
+    /// Write the surfaces of labels as STL, OBJ, PLY or GLB: closed, smooth, of the labels' volume.
+    Mesh(mesh::Args),
     /// Models: list, show, import, install, remove.
     Packs(packs::Args),
     /// ONNX Runtime: where it is, and its installation.
@@ -153,6 +156,7 @@ fn run(cli: &Cli, context: &Context) -> anyhow::Result<Exit> {
         Some(Verb::Info(args)) => info::run(args, context),
         Some(Verb::Convert(args)) => convert::run(args, context),
         Some(Verb::Eval(args)) => eval::run(args, context),
+        Some(Verb::Mesh(args)) => mesh::run(args, context),
         Some(Verb::Packs(args)) => packs::run(args, context),
         Some(Verb::Runtime(args)) => runtime::run(args, context),
         None if cli.batch.batch.is_some() => batch::run(&cli.batch, &cli.files, context),

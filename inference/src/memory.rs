@@ -13,6 +13,12 @@ pub fn peak_bytes() -> Option<u64> {
     imp::peak_bytes()
 }
 
+/// Resident memory of this process now, in bytes. `None` where the system does not say.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    imp::resident_bytes()
+}
+
 /// Bytes for people: `"713 MiB"`, `"12.4 GiB"`.
 #[must_use]
 pub fn in_words(bytes: u64) -> String {
@@ -39,6 +45,10 @@ mod imp {
         system.into_iter().chain(group).min()
     }
 
+    pub(super) fn resident_bytes() -> Option<u64> {
+        kib_of(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
+    }
+
     pub(super) fn peak_bytes() -> Option<u64> {
         kib_of(&std::fs::read_to_string(PathBuf::from("/proc/self/status")).ok()?, "VmHWM")
     }
@@ -47,6 +57,9 @@ mod imp {
 #[cfg(not(target_os = "linux"))]
 mod imp {
     pub(super) fn available_bytes() -> Option<u64> {
+        None
+    }
+    pub(super) fn resident_bytes() -> Option<u64> {
         None
     }
     pub(super) fn peak_bytes() -> Option<u64> {

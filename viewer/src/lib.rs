@@ -11,6 +11,7 @@ pub mod camera;
 pub mod colour_map;
 pub mod gpu;
 pub mod palette;
+pub mod panes;
 pub mod picture;
 pub mod probe;
 pub mod sampling;

@@ -147,16 +147,16 @@ impl Camera {
     }
 
     /// Shows a whole box (RAS+ millimetres, least and greatest corner): focus on its middle, and as far away as its
-    /// bounding sphere needs, so that it stays in the picture however it is turned. `aspect` is width / height.
+    /// bounding sphere needs, bare corners left out, so that what it holds stays in the picture however it is turned. `aspect` is width / height.
     pub fn fit(&mut self, bounds_ras: ([f64; 3], [f64; 3]), aspect: f64) {
         let (low, high) = bounds_ras;
         self.focus_ras = [0, 1, 2].map(|a| f64::midpoint(low[a], high[a]));
         let radius = formats::affine::norm([0, 1, 2].map(|a| (high[a] - low[a]) / 2.0)).max(1e-3);
         let half = (self.field_rad / 2.0).tan() * aspect.clamp(0.1, 1.0);
-        // Heads and bodies fill their box's sphere badly: 0.88 of it is shown without touching the border.
+        // Heads and bodies fill their box's sphere badly; seen from a side, a cube reaches to 0.58 of it.
         self.distance_mm = match self.projection {
-            Projection::Perspective => 0.88 * radius / half.atan().sin(),
-            Projection::Orthographic => 0.88 * radius / half,
+            Projection::Perspective => 0.68 * radius / half.atan().sin(),
+            Projection::Orthographic => 0.68 * radius / half,
         };
     }
 

@@ -14,6 +14,7 @@ pub mod palette;
 pub mod panes;
 pub mod picture;
 pub mod probe;
+pub mod raycast;
 pub mod sampling;
 pub mod scene;
 pub mod slice;

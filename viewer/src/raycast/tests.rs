@@ -1,0 +1,1 @@
+//! The picture against closed forms and properties.

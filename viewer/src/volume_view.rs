@@ -158,17 +158,18 @@ pub fn cast_label_layer(scene: &Scene) -> Option<&crate::scene::Layer> {
     scene.layers.iter().rev().find(|l| l.visible && l.labels().is_some())
 }
 
-/// A transfer function that suits an image: bone for what looks like CT (whole numbers from about −1000), else
+/// A transfer function that suits an image: bone for what looks like CT, else
 /// relative to its window. The unit of opacity follows the size of the object where it is not of human scale.
 #[must_use]
 pub fn suggested_transfer(image: &ImageLayer) -> TransferFunction {
     let volume = image.volume();
-    let (low, high) = image.value_range;
-    let looks_like_ct = volume.voxels.is_integer() && low <= -800.0 && high >= 300.0;
-    let mut transfer = if looks_like_ct {
+    let mut transfer = if crate::window::looks_like_hu(volume) {
         ct_presets()[0].clone()
     } else if volume.voxels.is_colour() {
-        TransferFunction::relative_to(crate::window::Window { low: 0.0, high: 255.0 })
+        TransferFunction::relative_to(crate::window::Window {
+            low: 0.0,
+            high: crate::raycast::white_of(image),
+        })
     } else {
         TransferFunction::relative_to(image.window)
     };

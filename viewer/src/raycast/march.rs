@@ -91,8 +91,9 @@ fn exp2_negative(x: f32) -> f32 {
     let whole = (x as i32) as f32;
     // 2^-x = 2^-(whole + 1) · 2^(1 - fraction)
     let f = 1.0 - (x - whole);
-    let p =
-        1.0 + f * (0.693_147_2 + f * (0.240_226_5 + f * (0.055_504_1 + f * (0.009_618_1 + f * 0.001_504_1))));
+    let p = 1.0
+        + f * (std::f32::consts::LN_2
+            + f * (0.240_226_5 + f * (0.055_504_1 + f * (0.009_618_1 + f * 0.001_504_1))));
     f32::from_bits((126 - whole as i32) as u32 * (1 << 23)) * p
 }
 
@@ -399,9 +400,9 @@ impl<T: Texel> Caster<'_, T> {
             for _ in 0..HALVINGS {
                 let middle = f32::midpoint(low, high);
                 if is_inside(image.field.value(walk.at(m as f32 - 1.0 + middle))) {
-                    high = middle
+                    high = middle;
                 } else {
-                    low = middle
+                    low = middle;
                 }
             }
             at = m as f32 - 1.0 + high;
@@ -413,9 +414,9 @@ impl<T: Texel> Caster<'_, T> {
             seen.hit = Some((shared.ticks.at(at), 0));
         }
         if self.lit {
-            seen.add(1.0, rgb, lit, shine)
+            seen.add(1.0, rgb, lit, shine);
         } else {
-            seen.add(1.0, rgb, 1.0, 0.0)
+            seen.add(1.0, rgb, 1.0, 0.0);
         }
         true
     }
@@ -440,9 +441,9 @@ impl<T: Texel> Caster<'_, T> {
             for _ in 0..HALVINGS {
                 let middle = f32::midpoint(low, high);
                 if labels.field.at(walk.at(m as f32 - 1.0 + middle)) == id {
-                    high = middle
+                    high = middle;
                 } else {
-                    low = middle
+                    low = middle;
                 }
             }
             let p = walk.at(m as f32 - 1.0 + high);
@@ -489,7 +490,7 @@ impl<T: Texel> Caster<'_, T> {
             if !v.is_nan() {
                 sum += v;
                 count += 1;
-                let better = if is_min { !(v >= best) } else { !(v <= best) };
+                let better = best.is_nan() || if is_min { v < best } else { v > best };
                 if better {
                     (best, best_at) = (v, m);
                 }

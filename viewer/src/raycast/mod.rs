@@ -9,7 +9,7 @@
 //! colour put over what lies behind it. Blocks in which nothing can be seen are jumped over; this changes no pixel.
 //!
 //! [`RayCaster`] keeps what is computed once per volume. [`crate::gpu`] draws the same picture with the same
-//! [`setup`] numbers.
+//! numbers.
 
 pub(crate) mod blocks;
 pub(crate) mod labels;
@@ -182,6 +182,11 @@ pub fn pick(scene: &Scene, view: &VolumeView, size_px: [usize; 2], x: f64, y: f6
 pub(crate) trait WithCaster {
     type Out;
     fn run<T: Texel>(self, caster: &Caster<'_, T>) -> Self::Out;
+}
+
+/// The value of white in a colour image; 255 for others.
+pub(crate) fn white_of(image: &crate::scene::ImageLayer) -> f64 {
+    texel::white(&image.volume().voxels).unwrap_or(255.0)
 }
 
 /// The background in the middle of row `y` of `height`.

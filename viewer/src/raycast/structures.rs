@@ -23,13 +23,16 @@ pub struct RayCaster {
 #[derive(Debug, Default)]
 struct Kept {
     ranges: Vec<(ImageKey, Arc<Blocks<[f32; 2]>>)>,
-    sets: Vec<((ImageId, u64), Arc<Blocks<LabelSet>>)>,
+    sets: Vec<(LabelKey, Arc<Blocks<LabelSet>>)>,
     image_distances: Option<(ImageKey, Visible, Arc<Blocks<u8>>)>,
-    label_distances: Option<((ImageId, u64), Vec<Look>, Arc<Blocks<u8>>)>,
+    label_distances: Option<(LabelKey, Vec<Look>, Arc<Blocks<u8>>)>,
     table: Option<(TransferFunction, Arc<TransferTable>)>,
 }
 
+/// Image and frame.
 type ImageKey = (ImageId, usize);
+/// Labels and revision.
+type LabelKey = (ImageId, u64);
 
 /// What decides which blocks of an image can be seen.
 #[derive(Clone, Debug, PartialEq)]

@@ -58,10 +58,17 @@ macro_rules! with_texels {
 }
 pub(crate) use with_texels;
 
-/// Value from stored value: colours are taken as they are stored.
+/// Value from stored value: colours are taken as they are stored, of complex numbers the magnitude is scaled (an
+/// offset, which would turn them, does not occur in practice and is left out).
 pub(crate) fn scaling(image: &ImageLayer) -> (f64, f64) {
     let volume = image.volume();
-    if volume.voxels.is_colour() { (1.0, 0.0) } else { (volume.scaling.slope, volume.scaling.inter) }
+    if volume.voxels.is_colour() {
+        (1.0, 0.0)
+    } else if volume.voxels.is_complex() {
+        (volume.scaling.slope.abs(), 0.0)
+    } else {
+        (volume.scaling.slope, volume.scaling.inter)
+    }
 }
 
 /// The greatest stored value of a channel of colour voxels; `None` for others.

@@ -10,6 +10,7 @@
 pub mod camera;
 pub mod colour_map;
 pub mod gpu;
+pub mod measure;
 pub mod palette;
 pub mod panes;
 pub mod picture;

@@ -4,6 +4,7 @@
 use formats::{Affine, Grid};
 
 use super::error::{Error, Result};
+use crate::sampling::{NUDGE, Placement};
 use crate::view::Plane;
 
 /// A closed interval of positions along a row, in voxels.
@@ -81,18 +82,18 @@ pub(super) fn voxel_from_world(grid: &Grid) -> Result<Affine> {
     grid.voxel_from_world().ok_or(Error::Singular("labels"))
 }
 
-/// The voxel that holds a world point.
+/// The voxel that owns a world point, as pictures show it.
 pub(super) fn voxel_at(grid: &Grid, point_ras: [f64; 3]) -> Result<Option<[usize; 3]>> {
-    let p = voxel_from_world(grid)?.apply(point_ras).map(|x| (x + 0.5).floor());
-    let inside = (0..3).all(|a| p[a] >= 0.0 && p[a] < grid.size_ijk[a] as f64);
-    Ok(inside.then(|| p.map(|x| x as usize)))
+    let placement = Placement::of(grid, &Affine::IDENTITY).ok_or(Error::Singular("labels"))?;
+    Ok(placement.owner(placement.voxel_from_point.apply(point_ras)))
 }
 
 /// The voxels that a plane of the world passes through: every voxel that is seen in the picture of that slice. Where the
-/// plane is parallel to a layer of voxels it is exactly that layer (the one further along when the plane lies between
-/// two, as in pictures); where it is oblique, all voxels whose box it cuts.
+/// plane is parallel to a layer of voxels it is exactly that layer; where it is oblique, all voxels whose box it cuts.
+/// The plane is moved as points are in [`crate::sampling`], so that the layer is the one that pictures show when it lies
+/// on a face.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Slab {
+pub(crate) enum Slab {
     /// Layer `index` of voxel axis `axis`.
     Layer { axis: usize, index: f64 },
     /// Centres no further than `half_mm` from the plane: `|row · ijk + offset| ≤ half_mm`.
@@ -104,7 +105,8 @@ impl Slab {
         let through = plane.axes()[2];
         let m = grid.world_from_voxel.0[through];
         let row = [m[0], m[1], m[2]];
-        let offset = m[3] - at_mm;
+        let finest = grid.spacing_mm().into_iter().fold(f64::INFINITY, f64::min);
+        let offset = m[3] - (at_mm + finest * NUDGE);
         let main = (0..3).max_by(|&a, &b| row[a].abs().total_cmp(&row[b].abs())).unwrap_or(0);
         // Rise of the plane over the whole volume, in layers.
         let others = (0..3).filter(|&a| a != main);
@@ -154,7 +156,7 @@ impl Slab {
 
 /// All voxel centres within a radius of a segment: of its projection onto a plane, for centres in that plane's slab, or
 /// in space.
-pub(super) struct Capsule {
+pub(crate) struct Capsule {
     from: [f64; 3],
     along: [f64; 3],
     square: f64,
@@ -253,11 +255,11 @@ impl Capsule {
 }
 
 #[cfg(test)]
-pub(in crate::tools) mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    pub(in crate::tools) fn oblique(size_ijk: [usize; 3], spacing: [f64; 3], turn: f64, tilt: f64) -> Grid {
+    pub(crate) fn oblique(size_ijk: [usize; 3], spacing: [f64; 3], turn: f64, tilt: f64) -> Grid {
         let (c, s) = (turn.cos(), turn.sin());
         let (d, t) = (tilt.cos(), tilt.sin());
         let axes = [[c, s, 0.0], [-s * d, c * d, t], [s * t, -c * t, d]];
@@ -280,6 +282,7 @@ pub(in crate::tools) mod tests {
             let grid = oblique([11, 10, 12], spacing, turn, tilt);
             let (from, mut to) = (grid.world_from_voxel.apply(from), grid.world_from_voxel.apply(to));
             if let Some(plane) = plane { to[plane.axes()[2]] = from[plane.axes()[2]]; }
+            let finest = spacing.into_iter().fold(f64::INFINITY, f64::min);
             let mut found = vec![false; grid.voxel_count()];
             let capsule = Capsule::new(&grid, plane, radius, from, to).unwrap();
             capsule.rows(|j, k, range| for i in range { found[(k * 10 + j) * 11 + i] = true; });
@@ -294,7 +297,7 @@ pub(in crate::tools) mod tests {
                     // A box is cut when its corners lie on both sides.
                     let sides = (0..8).map(|n| {
                         let corner = [0, 1, 2].map(|a| [i, j, k][a] as f64 + if n >> a & 1 == 1 { 0.5 } else { -0.5 });
-                        grid.world_from_voxel.apply(corner)[through] - to[through]
+                        grid.world_from_voxel.apply(corner)[through] - to[through] - finest * NUDGE
                     });
                     let (low, high) = sides.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), s| (l.min(s), h.max(s)));
                     in_slab = low <= 0.0 && high >= 0.0;
@@ -324,7 +327,7 @@ pub(in crate::tools) mod tests {
             (0..7).filter(|&k| slab.holds([2, 3, k])).collect::<Vec<_>>()
         };
         assert_eq!((at(9.0), at(3.0), at(4.4), at(40.0)), (vec![0], vec![2], vec![2], vec![]));
-        assert_eq!(at(7.5), [1], "between two layers: the one that pictures show");
+        assert_eq!(at(7.5), [0], "between two layers: the one that pictures show");
     }
 
     #[test]

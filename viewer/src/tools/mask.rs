@@ -1,7 +1,9 @@
 //! Which voxels a tool may change.
 
-use formats::{Affine, Grid, Volume};
+use formats::{Grid, Volume};
 use serde::{Deserialize, Serialize};
+
+use crate::sampling::Placement;
 
 /// The labels a tool may replace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +31,7 @@ impl Over {
 }
 
 /// Limits a tool to voxels whose value in an image lies in a range. The value is the scaled value (luma for colours,
-/// magnitude for complex numbers) of the image's voxel that holds the centre of the label's voxel; the image may lie on
+/// magnitude for complex numbers) of the image's voxel that owns the centre of the label's voxel; the image may lie on
 /// another grid. Outside the image and for NaN the answer is no.
 #[derive(Clone, Copy, Debug)]
 pub struct ValueRange<'a> {
@@ -45,34 +47,28 @@ pub struct ValueRange<'a> {
 pub(crate) struct Sampler<'a> {
     image: &'a Volume,
     /// `None` when both grids are the same.
-    image_from_label: Option<Affine>,
+    placement: Option<Placement>,
 }
 
 impl<'a> Sampler<'a> {
     /// `None` when the image's placement is singular.
     pub fn new(image: &'a Volume, labels: &Grid) -> Option<Self> {
         let tolerance_mm = 0.01 * labels.spacing_mm().into_iter().fold(f64::INFINITY, f64::min);
-        let image_from_label = if image.grid.is_same(labels, tolerance_mm) {
-            None
-        } else {
-            Some(image.grid.voxel_from_world()?.after(&labels.world_from_voxel))
-        };
-        Some(Self { image, image_from_label })
+        let is_same = image.grid.is_same(labels, tolerance_mm);
+        let placement =
+            if is_same { None } else { Some(Placement::of(&image.grid, &labels.world_from_voxel)?) };
+        Some(Self { image, placement })
     }
 
-    /// The value of the image's voxel that holds the centre of voxel `ijk` of the labels; `None` outside.
+    /// The value of the image's voxel that owns the centre of voxel `ijk` of the labels; `None` outside.
     pub fn value(&self, ijk: [usize; 3]) -> Option<f64> {
-        let at = match &self.image_from_label {
-            None => ijk,
-            Some(map) => {
-                let p = map.apply(ijk.map(|n| n as f64)).map(|x| (x + 0.5).floor());
-                if p.iter().any(|x| *x < 0.0) {
-                    return None;
-                }
-                p.map(|x| x as usize)
+        match &self.placement {
+            None => self.image.value(ijk),
+            Some(placement) => {
+                let at = placement.voxel_from_point.apply(ijk.map(|n| n as f64));
+                self.image.value(placement.owner(at)?)
             }
-        };
-        self.image.value(at)
+        }
     }
 }
 

@@ -26,10 +26,15 @@ pub use brush::{Brush, Tip, stroke};
 pub use edit::{EditBuilder, LabelEdit, Run, TableChange, VoxelBox};
 pub use error::{Error, Result};
 pub use fill::{Extent, fill, region};
+pub(crate) use geometry::Capsule;
 pub use grow::{grow, shrink};
 pub use history::{History, Step};
 pub use interpolate::interpolate;
 pub use islands::{keep_largest, remove_islands};
+pub(crate) use mask::Sampler;
 pub use mask::{Over, ValueRange};
 pub use smooth::{smooth, smooth_all};
 pub use table::{add_label, delete, free_id, merge, renumber, set_entry};
+
+#[cfg(test)]
+pub(crate) use geometry::tests::oblique as oblique_grid;

@@ -1,8 +1,8 @@
 //! Where ONNX Runtime comes from.
 //!
-//! The library is looked for in this order: the file named by `ORT_DYLIB_PATH`; beside the program; in the user's
-//! data folder, where [`install`] puts it; in the system's folders. A candidate counts when it loads and says its
-//! version. A variable that names a file which does not load is an error, not a reason to look further.
+//! The library is looked for in this order: the file named by `ORT_DYLIB_PATH`; beside the program, where packages put
+//! it; in the user's data folder, where [`install`] puts it; in the system's folders. A candidate counts when it loads
+//! and says its version. A variable that names a file which does not load is an error, not a reason to look further.
 //!
 //! # Why the Python wheel
 //! It is the one official build that every platform has at a stable, hashed address, that mirrors inside hospitals
@@ -71,7 +71,7 @@ const WHEELS: [Wheel; 4] = [
 pub enum Place {
     /// Named by [`VARIABLE`].
     Variable,
-    /// In the program's folder, or `lib` in it.
+    /// In the program's folder, in `lib` in it, or in `lib/insula` beside that folder (as in `/usr/bin`, `/usr/lib/insula`).
     BesideProgram,
     /// In the user's data folder.
     UserFolder,
@@ -175,7 +175,7 @@ fn find_in(
     if let Some(path) = variable {
         candidates.push((Place::Variable, path));
     } else {
-        let beside = program.into_iter().flat_map(|p| [p.to_owned(), p.join("lib")]);
+        let beside = program.map(folders_beside).unwrap_or_default().into_iter();
         candidates.extend(beside.flat_map(|f| libraries_in(&f)).map(|p| (Place::BesideProgram, p)));
         candidates.extend(installed(user).into_iter().map(|p| (Place::UserFolder, p)));
         candidates.extend(system.iter().flat_map(|f| libraries_in(f)).map(|p| (Place::System, p)));
@@ -193,6 +193,13 @@ fn find_in(
         }
     }
     Err(NotFound { tried })
+}
+
+/// Where packages put the library, for a program in this folder.
+fn folders_beside(program: &Path) -> Vec<PathBuf> {
+    let mut folders = vec![program.to_owned(), program.join("lib")];
+    folders.extend(program.parent().map(|prefix| prefix.join("lib").join("insula")));
+    folders
 }
 
 fn library_name() -> &'static str {
@@ -520,4 +527,20 @@ fn extract(wheel: &[u8], to: &Path) -> Result<(), String> {
         formats::atomic::write_bytes(&to.join(base), &content).map_err(|e| e.to_string())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_finds_its_own_library() {
+        let prefix = tempfile::tempdir().unwrap();
+        let lib = prefix.path().join("lib").join("insula");
+        std::fs::create_dir_all(&lib).unwrap();
+        std::fs::write(lib.join(library_name()), "").unwrap();
+        let found: Vec<PathBuf> =
+            folders_beside(&prefix.path().join("bin")).iter().flat_map(|f| libraries_in(f)).collect();
+        assert_eq!(found, [lib.join(library_name())]);
+    }
 }

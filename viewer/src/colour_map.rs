@@ -60,7 +60,13 @@ impl ColourMap {
     /// The colour at `t` (0..=1, clamped; NaN counts as 0), nearest table entry.
     #[must_use]
     pub fn at(&self, t: f32) -> [u8; 4] {
-        self.rgba[(t.clamp(0.0, 1.0) * 255.0 + 0.5) as usize & 255]
+        self.rgba[Self::entry(t)]
+    }
+
+    /// The entry for `t`, as [`ColourMap::at`] takes it: 0..=255.
+    #[must_use]
+    pub fn entry(t: f32) -> usize {
+        (t.clamp(0.0, 1.0) * 255.0 + 0.5) as usize & 255
     }
 }
 

@@ -8,6 +8,8 @@
 //! Which voxel owns a point on a face must not depend on the order of storage, nor on rounding: ownership is decided
 //! at a point moved by 1/512 of the finest voxel edge towards R, A and S.
 
+use std::ops::Range;
+
 use formats::voxels::Scalar;
 use formats::{Affine, Grid, Shared, Volume, Voxels, for_scalar};
 
@@ -109,20 +111,88 @@ impl Placement {
         out: &mut [f64],
     ) {
         let Some(all) = array.as_slice() else { return };
-        for (n, value) in out.iter_mut().enumerate() {
-            let voxel = line.at(n);
-            *value = match self.owner(voxel) {
-                None => f64::NAN,
-                Some(ijk) if !interpolate => {
-                    let v = stored(all[self.offset(ijk)]);
-                    if v.is_finite() { scaled(v) } else { f64::NAN }
-                }
-                Some(_) => {
-                    let (offsets, f) = self.corners(voxel);
-                    scaled(trilinear(offsets.map(|o| stored(all[o])), f))
-                }
-            };
+        let inside = self.inside(line, out.len());
+        out[..inside.start].fill(f64::NAN);
+        out[inside.end..].fill(f64::NAN);
+        if !interpolate {
+            self.owners(line, inside, |n, offset| {
+                let v = stored(all[offset]);
+                out[n] = if v.is_finite() { scaled(v) } else { f64::NAN };
+            });
+            return;
         }
+        let profile = self.profile(all, line, &inside, &stored);
+        for n in inside {
+            let voxel = line.at(n);
+            let along = profile.as_ref().map_or(f64::NAN, |p| p.at(voxel));
+            let value = if along.is_finite() {
+                along
+            } else {
+                let (offsets, f) = self.corners(voxel);
+                trilinear(offsets.map(|o| stored(all[o])), f)
+            };
+            out[n] = scaled(value);
+        }
+    }
+
+    /// The points of a line that some voxel owns: those for which [`Placement::owner`] answers.
+    fn inside(&self, line: Line, len: usize) -> Range<usize> {
+        let mut inside = 0..len;
+        for a in 0..3 {
+            let last = self.size[a] as f64;
+            // Rounding keeps order: along the line each comparison changes at most once.
+            let at = |n: usize| line.start[a] + n as f64 * line.step[a] + self.nudge[a] + 0.5;
+            let (start, end) = if line.step[a] >= 0.0 {
+                (first(len, |n| at(n) >= 0.0), first(len, |n| at(n) >= last))
+            } else {
+                (first(len, |n| at(n) < last), first(len, |n| at(n) < 0.0))
+            };
+            inside = inside.start.max(start)..inside.end.min(end);
+        }
+        inside.start.min(inside.end)..inside.end
+    }
+
+    /// Calls `take(n, offset)` for the owners of points that all have one.
+    fn owners(&self, line: Line, inside: Range<usize>, mut take: impl FnMut(usize, usize)) {
+        let start = [0, 1, 2].map(|a| line.start[a] + self.nudge[a] + 0.5);
+        for n in inside {
+            // Not negative, so that the cast rounds down; the rounding of the sums may differ from that of `inside`.
+            let ijk =
+                [0, 1, 2].map(|a| ((start[a] + n as f64 * line.step[a]) as usize).min(self.size[a] - 1));
+            take(n, self.offset(ijk));
+        }
+    }
+
+    /// For a line along a voxel axis: what lies on it at each whole index, weighed across the other two axes once
+    /// instead of at every point. `None` for other lines, and where points are farther apart than voxels.
+    fn profile<T: Copy>(
+        &self,
+        all: &[T],
+        line: Line,
+        inside: &Range<usize>,
+        stored: impl Fn(T) -> f64,
+    ) -> Option<Profile> {
+        let len = inside.len() as f64;
+        let runs = |a: usize| line.step[a].abs() * len > 1e-6;
+        let axis = (0..3).find(|&a| runs(a))?;
+        if inside.is_empty() || (0..3).any(|a| a != axis && runs(a)) || line.step[axis].abs() > 1.0 {
+            return None;
+        }
+        let last = (self.size[axis] - 1) as f64;
+        let ends = [inside.start, inside.end - 1].map(|n| line.at(n)[axis].clamp(0.0, last));
+        let first = ends[0].min(ends[1]) as usize;
+        let end = (ends[0].max(ends[1]) as usize + 2).min(self.size[axis]);
+        let mut voxel = line.at(inside.start);
+        let values = (first..end).map(|m| {
+            voxel[axis] = m as f64;
+            let (offsets, mut f) = self.corners(voxel);
+            f[axis] = 0.0;
+            let t = offsets.map(|o| stored(all[o]));
+            // The far corners along the axis carry no weight but may have no value. Where another has none, the
+            // points around it are weighed one by one.
+            weighed(std::array::from_fn(|c| t[c & !(1 << axis)]), f)
+        });
+        Some(Profile { axis, first, last, values: values.collect() })
     }
 
     /// Colours at points, as [`Placement::values`]: premultiplied, all 0 where there is none.
@@ -164,31 +234,69 @@ impl Placement {
         out: &mut [[f32; 4]],
     ) {
         let Some(all) = array.as_slice() else { return };
-        for (n, colour) in out.iter_mut().enumerate() {
-            let voxel = line.at(n);
-            *colour = match self.owner(voxel) {
-                None => [0.0; 4],
-                Some(ijk) if !interpolate => rgba(all[self.offset(ijk)]),
-                Some(_) => {
-                    let (offsets, f) = self.corners(voxel);
-                    let mut sum = [0.0; 4];
-                    for (c, &o) in offsets.iter().enumerate() {
-                        let (w, tap) = (weight(c, f) as f32, rgba(all[o]));
-                        (0..4).for_each(|a| sum[a] += w * tap[a]);
-                    }
-                    sum
-                }
-            };
+        let inside = self.inside(line, out.len());
+        out[..inside.start].fill([0.0; 4]);
+        out[inside.end..].fill([0.0; 4]);
+        if !interpolate {
+            self.owners(line, inside, |n, offset| out[n] = rgba(all[offset]));
+            return;
+        }
+        for n in inside {
+            let (offsets, f) = self.corners(line.at(n));
+            let mut sum = [0.0; 4];
+            for (c, &o) in offsets.iter().enumerate() {
+                let (w, tap) = (weight(c, f) as f32, rgba(all[o]));
+                (0..4).for_each(|a| sum[a] += w * tap[a]);
+            }
+            out[n] = sum;
         }
     }
 
     /// Label numbers at points, as [`Placement::values`]: 0 outside.
     pub fn labels(&self, labels: &Shared<u16>, line: Line, out: &mut [u16]) {
         let Some(all) = labels.as_slice() else { return };
-        for (n, label) in out.iter_mut().enumerate() {
-            *label = self.owner(line.at(n)).map_or(0, |ijk| all[self.offset(ijk)]);
+        let inside = self.inside(line, out.len());
+        out[..inside.start].fill(0);
+        out[inside.end..].fill(0);
+        self.owners(line, inside, |n, offset| out[n] = all[offset]);
+    }
+}
+
+/// The values of a volume along one of its axes.
+struct Profile {
+    axis: usize,
+    /// The index of the first value, and the last index of the volume.
+    first: usize,
+    last: f64,
+    values: Vec<f64>,
+}
+
+impl Profile {
+    /// Between the two values around a point; NaN where one of them is not finite.
+    fn at(&self, voxel: [f64; 3]) -> f64 {
+        let at = voxel[self.axis].clamp(0.0, self.last);
+        let near = at as usize;
+        let values = self.values.get(near.wrapping_sub(self.first)..).unwrap_or_default();
+        match *values {
+            [near_value, far_value, ..] => near_value + (far_value - near_value) * (at - near as f64),
+            [value] => value,
+            [] => f64::NAN,
         }
     }
+}
+
+/// The first of `0..len` for which a condition holds that, once true, stays true; `len` where it never is.
+fn first(len: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, len);
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        if holds(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
 }
 
 /// Points on a straight line, in voxel coordinates.
@@ -214,11 +322,17 @@ fn weight(c: usize, f: [f64; 3]) -> f64 {
     (0..3).map(|a| if c >> a & 1 == 0 { 1.0 - f[a] } else { f[a] }).product()
 }
 
-fn trilinear(t: [f64; 8], f: [f64; 3]) -> f64 {
+/// The corners weighed; not finite where one of them is not.
+fn weighed(t: [f64; 8], f: [f64; 3]) -> f64 {
     let mix = |a: f64, b: f64, f: f64| a + (b - a) * f;
     let front = mix(mix(t[0], t[1], f[0]), mix(t[2], t[3], f[0]), f[1]);
     let back = mix(mix(t[4], t[5], f[0]), mix(t[6], t[7], f[0]), f[1]);
-    let value = mix(front, back, f[2]);
+    mix(front, back, f[2])
+}
+
+/// The corners that have a value, weighed; NaN where they hold no more than half the weight.
+fn trilinear(t: [f64; 8], f: [f64; 3]) -> f64 {
+    let value = weighed(t, f);
     if value.is_finite() {
         return value;
     }
@@ -295,5 +409,33 @@ mod tests {
         let array = Array3::from_shape_vec((1, 1, 2), vec![[200, 100, 0, 255], [0, 255, 255, 0]]).unwrap();
         let v = Volume::new(Voxels::Rgba8(array.into_shared()), Grid::unit([2, 1, 1])).unwrap();
         assert_eq!(sample(&v, [0.5, 0.0, 0.0], true), Some(Sample::Colour([100.0, 50.0, 0.0, 127.5])));
+    }
+
+    proptest::proptest! {
+        /// Rows take short cuts; the points one by one do not.
+        #[test]
+        fn rows_are_their_points(
+            start in proptest::array::uniform3(-3.0..9.0_f64),
+            step in proptest::array::uniform3(-0.7..0.7_f64),
+            straight in 0..4_usize,
+            interpolate: bool,
+        ) {
+            let step = [0, 1, 2].map(|a| if straight < 3 && a != straight { 0.0 } else { step[a] });
+            let array = Array3::from_shape_fn((7, 6, 5), |(k, j, i)| {
+                let n = 31 * k + 7 * j + i * i;
+                if n % 11 == 0 { f32::NAN } else { n as f32 }
+            });
+            let volume = Volume::new(Voxels::F32(array.into_shared()), Grid::unit([5, 6, 7])).unwrap();
+            let placement = Placement::of(&volume.grid, &Affine::IDENTITY).unwrap();
+            let mut row = [0.0; 24];
+            let line = Line { start, step };
+            placement.values(&volume, line, interpolate, &mut row);
+            for (n, found) in row.into_iter().enumerate() {
+                let mut one = [0.0];
+                placement.values(&volume, Line::point(line.at(n)), interpolate, &mut one);
+                let same = (found - one[0]).abs() < 1e-9 || found.is_nan() && one[0].is_nan();
+                proptest::prop_assert!(same, "{} {:?}: {} {}", n, line.at(n), found, one[0]);
+            }
+        }
     }
 }

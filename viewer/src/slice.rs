@@ -8,6 +8,7 @@
 use formats::Affine;
 use rayon::prelude::*;
 
+use crate::colour_map::ColourMap;
 use crate::palette::palette;
 use crate::picture::Picture;
 use crate::sampling::{Line, Placement};
@@ -18,8 +19,15 @@ pub use crate::sampling::{Sample, sample};
 
 /// One layer made ready to be drawn row by row.
 enum Drawn<'a> {
-    Image { layer: &'a ImageLayer, placement: Placement, opacity: f32 },
-    Labels { pixels: Vec<[u8; 4]>, opacities: Vec<f32> },
+    Image { layer: &'a ImageLayer, placement: Placement, opacity: f32, colours: Vec<[f32; 4]> },
+    Labels { labels: Vec<u16>, colours: Vec<[u8; 4]>, opacity: f32, outline: bool },
+}
+
+/// What a thread needs for a row.
+struct Row {
+    below: Vec<[f32; 3]>,
+    values: Vec<f64>,
+    colours: Vec<[f32; 4]>,
 }
 
 /// The picture of `size_px` (width, height) that a view shows of a scene.
@@ -38,25 +46,25 @@ pub fn render(scene: &Scene, view: &SliceView, size_px: [usize; 2]) -> Picture {
         .filter(|l| l.visible)
         .filter_map(|layer| prepare(layer, &world_from_pixel, size_px))
         .collect();
-    picture.rgba.par_chunks_mut(width).enumerate().for_each(|(y, row)| {
-        let mut colours = vec![[0.0_f32; 3]; width];
+    let scratch = || Row {
+        below: vec![[0.0; 3]; width],
+        values: vec![f64::NAN; width],
+        colours: vec![[0.0; 4]; width],
+    };
+    picture.rgba.par_chunks_mut(width).enumerate().for_each_init(scratch, |row, (y, pixels)| {
+        row.below.fill([0.0; 3]);
         for layer in &drawn {
             match layer {
-                Drawn::Image { layer, placement, opacity } => {
+                Drawn::Image { layer, placement, opacity, colours } => {
                     let line = line_of_row(placement, y);
-                    draw_image(layer, placement, line, *opacity, scene.interpolate, &mut colours);
+                    draw_image(layer, placement, line, *opacity, colours, scene.interpolate, row);
                 }
-                Drawn::Labels { pixels, opacities } => {
-                    let at = y * width..(y + 1) * width;
-                    for ((below, label), opacity) in
-                        colours.iter_mut().zip(&pixels[at.clone()]).zip(&opacities[at])
-                    {
-                        over(below, *label, *opacity);
-                    }
+                Drawn::Labels { labels, colours, opacity, outline } => {
+                    draw_labels(labels, colours, *opacity, *outline, y, &mut row.below);
                 }
             }
         }
-        for (pixel, colour) in row.iter_mut().zip(&colours) {
+        for (pixel, colour) in pixels.iter_mut().zip(&row.below) {
             let [r, g, b] = colour.map(|v| (v + 0.5) as u8);
             *pixel = [r, g, b, 255];
         }
@@ -67,13 +75,28 @@ pub fn render(scene: &Scene, view: &SliceView, size_px: [usize; 2]) -> Picture {
 fn prepare<'a>(layer: &'a Layer, world_from_pixel: &Affine, size_px: [usize; 2]) -> Option<Drawn<'a>> {
     let placement = Placement::of(layer.grid(), world_from_pixel)?;
     let opacity = layer.opacity.clamp(0.0, 1.0);
-    match &layer.content {
-        Content::Image(image) => Some(Drawn::Image { layer: image, placement, opacity }),
-        Content::Labels(labels) => {
-            let (pixels, opacities) = label_pixels(labels, &placement, opacity, size_px);
-            Some(Drawn::Labels { pixels, opacities })
+    Some(match &layer.content {
+        Content::Image(image) => {
+            let colours = image.colour_map.rgba.iter().map(|c| premultiplied(*c, opacity)).collect();
+            Drawn::Image { layer: image, placement, opacity, colours }
         }
-    }
+        Content::Labels(layer) => {
+            let labels = label_pixels(layer, &placement, size_px);
+            Drawn::Labels { labels, colours: palette(&layer.table), opacity, outline: layer.outline }
+        }
+    })
+}
+
+/// A colour times its opacity, and what remains of the colour below it.
+fn premultiplied(colour: [u8; 4], opacity: f32) -> [f32; 4] {
+    let a = opacity * f32::from(colour[3]) / 255.0;
+    let [r, g, b] = [0, 1, 2].map(|c| f32::from(colour[c]) * a);
+    [r, g, b, 1.0 - a]
+}
+
+/// Puts such a colour over what is below.
+fn over(below: &mut [f32; 3], [r, g, b, through]: [f32; 4]) {
+    *below = [r + below[0] * through, g + below[1] * through, b + below[2] * through];
 }
 
 fn line_of_row(placement: &Placement, y: usize) -> Line {
@@ -81,77 +104,70 @@ fn line_of_row(placement: &Placement, y: usize) -> Line {
     Line { start: map.apply([0.5, y as f64 + 0.5, 0.0]), step: map.column(0) }
 }
 
-/// Puts a colour (not premultiplied, with its own opacity 0..=255) over what is below.
-fn over(below: &mut [f32; 3], colour: [u8; 4], opacity: f32) {
-    let a = opacity * f32::from(colour[3]) / 255.0;
-    for c in 0..3 {
-        below[c] += (f32::from(colour[c]) - below[c]) * a;
-    }
-}
-
 fn draw_image(
     layer: &ImageLayer,
     placement: &Placement,
     line: Line,
     opacity: f32,
+    colours: &[[f32; 4]],
     interpolate: bool,
-    below: &mut [[f32; 3]],
+    row: &mut Row,
 ) {
     let volume = layer.volume();
     if volume.voxels.is_colour() {
-        let mut colours = vec![[0.0; 4]; below.len()];
-        placement.colours(volume, line, interpolate, &mut colours);
-        for (below, colour) in below.iter_mut().zip(&colours) {
-            let through = 1.0 - opacity * colour[3] / 255.0;
-            for c in 0..3 {
-                below[c] = below[c] * through + colour[c] * opacity;
-            }
+        placement.colours(volume, line, interpolate, &mut row.colours);
+        for (below, [r, g, b, a]) in row.below.iter_mut().zip(&row.colours) {
+            over(below, [r * opacity, g * opacity, b * opacity, 1.0 - opacity * a / 255.0]);
         }
         return;
     }
-    let mut values = vec![f64::NAN; below.len()];
-    placement.values(volume, line, interpolate, &mut values);
-    for (below, value) in below.iter_mut().zip(&values).filter(|(_, v)| v.is_finite()) {
-        over(below, layer.colour_map.at(layer.window.position(*value) as f32), opacity);
+    placement.values(volume, line, interpolate, &mut row.values);
+    for (below, value) in row.below.iter_mut().zip(&row.values).filter(|(_, v)| v.is_finite()) {
+        let entry = ColourMap::entry(layer.window.position(*value) as f32);
+        if let Some(colour) = colours.get(entry) {
+            over(below, *colour);
+        }
     }
 }
 
-/// Colours and layer opacities of all pixels of a segmentation.
-fn label_pixels(
-    layer: &LabelLayer,
-    placement: &Placement,
-    opacity: f32,
-    size_px: [usize; 2],
-) -> (Vec<[u8; 4]>, Vec<f32>) {
-    let [width, height] = size_px;
-    // One pixel more on each side, so that an edge of the picture is no border of a label.
+/// Label numbers of all pixels and of one more on each side, so that an edge of the picture is no border of a label.
+fn label_pixels(layer: &LabelLayer, placement: &Placement, [width, height]: [usize; 2]) -> Vec<u16> {
     let wide = width + 2;
-    let mut labels = vec![0_u16; wide * (height + 2)];
+    let mut labels = vec![0; wide * (height + 2)];
     labels.par_chunks_mut(wide).enumerate().for_each(|(row, labels)| {
         let map = &placement.voxel_from_point;
         let line = Line { start: map.apply([-0.5, row as f64 - 0.5, 0.0]), step: map.column(0) };
         placement.labels(&layer.labels, line, labels);
     });
-    let colours = palette(&layer.table);
-    let mut pixels = vec![[0; 4]; width * height];
-    let mut opacities = vec![opacity; width * height];
-    pixels.par_chunks_mut(width).zip(opacities.par_chunks_mut(width)).enumerate().for_each(
-        |(y, (row, faint))| {
-            let start = (y + 1) * wide + 1;
-            for x in 0..width {
-                let at = start + x;
-                let label = labels[at];
-                row[x] = colours[usize::from(label)];
-                let is_border = layer.outline
-                    && [at - 1, at + 1, at - wide, at + wide].iter().any(|&n| labels[n] != label);
-                if is_border && row[x][3] > 0 {
-                    row[x][3] = 255;
-                    faint[x] = 1.0;
-                }
-            }
-        },
-    );
-    (pixels, opacities)
+    labels
+}
+
+/// Draws row `y` of what [`label_pixels`] made.
+fn draw_labels(
+    labels: &[u16],
+    colours: &[[u8; 4]],
+    opacity: f32,
+    outline: bool,
+    y: usize,
+    below: &mut [[f32; 3]],
+) {
+    let wide = below.len() + 2;
+    let start = (y + 1) * wide + 1;
+    for (x, below) in below.iter_mut().enumerate() {
+        let at = start + x;
+        let label = labels[at];
+        let colour = colours[usize::from(label)];
+        if colour[3] == 0 {
+            continue;
+        }
+        let is_border = outline && [at - 1, at + 1, at - wide, at + wide].iter().any(|&n| labels[n] != label);
+        if is_border {
+            let [r, g, b, _] = colour;
+            over(below, premultiplied([r, g, b, 255], 1.0));
+        } else {
+            over(below, premultiplied(colour, opacity));
+        }
+    }
 }
 
 #[cfg(test)]

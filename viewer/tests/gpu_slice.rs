@@ -1,5 +1,7 @@
 //! Slices on the card against their definition on the CPU.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 mod common;
 
 use std::sync::Arc;
@@ -26,7 +28,7 @@ fn drawn(
 
 /// Compares all planes, both conventions, nearest and linear.
 fn compare(gpu: &Gpu, name: &str, mut scene: Scene) {
-    let (mut slices, mut textures) = (Slices::new(gpu), Textures::new());
+    let (mut slices, mut textures) = (Slices::with_shaders(gpu), Textures::new());
     scene.cursor_ras = [1.7, -2.3, 0.9];
     for plane in Plane::ALL {
         for (convention, interpolate) in [
@@ -173,7 +175,7 @@ fn points_on_faces_have_the_same_owner() {
         let scene = Scene { layers: vec![layer, labels], interpolate: false, ..Scene::default() };
         let view = SliceView { plane: Plane::Coronal, centre_ras: [0.25; 3], mm_per_px: 0.5 };
         let expected = slice::render(&scene, &view, SIZE.map(|n| n as usize));
-        let found = drawn(gpu, &mut Slices::new(gpu), &mut Textures::new(), &scene, &view);
+        let found = drawn(gpu, &mut Slices::with_shaders(gpu), &mut Textures::new(), &scene, &view);
         assert_eq!(agreement(&expected, &found, 1), 1.0);
     }
 }
@@ -181,6 +183,11 @@ fn points_on_faces_have_the_same_owner() {
 #[test]
 fn an_unchanged_request_is_not_drawn_again() {
     let Some(gpu) = gpu("an_unchanged_request_is_not_drawn_again") else { return };
+    requests(gpu, Slices::with_shaders(gpu));
+    requests(gpu, Slices::new(gpu));
+}
+
+fn requests(gpu: &Gpu, mut slices: Slices) {
     let grid = oblique([20, 20, 20]);
     let layers = vec![
         image_layer(vec![volume(grid, |i, j, k| waves(i, j, k) as f32)], 0.0, 1.0, "grey"),
@@ -188,7 +195,7 @@ fn an_unchanged_request_is_not_drawn_again() {
     ];
     let mut scene = Scene { layers, ..Scene::default() };
     let view = SliceView { plane: Plane::Axial, centre_ras: [0.0; 3], mm_per_px: 0.2 };
-    let (mut slices, mut textures) = (Slices::new(gpu), Textures::new());
+    let mut textures = Textures::new();
     let mut times = |scene: &Scene, view: &SliceView, size| {
         while !textures.update(gpu, scene, 1 << 20).unwrap().is_complete() {}
         let picture = slices.render(gpu, &textures, scene, view, size);
@@ -211,4 +218,25 @@ fn an_unchanged_request_is_not_drawn_again() {
     // Other planes have pictures of their own.
     assert_eq!(times(&scene, &SliceView { plane: Plane::Coronal, ..view }, SIZE), (1, 3));
     assert_eq!(times(&scene, &view, [20, 20]), (1, 2));
+}
+
+#[test]
+fn on_a_software_adapter_the_definition_draws_without_textures() {
+    let Some(gpu) = gpu("on_a_software_adapter_the_definition_draws_without_textures") else { return };
+    let mut slices = Slices::new(gpu);
+    assert_eq!(slices.needs_textures(), !gpu.tier.is_software);
+    if slices.needs_textures() {
+        eprintln!(
+            "SKIPPED on_a_software_adapter_the_definition_draws_without_textures: {} is none",
+            gpu.tier.adapter
+        );
+        return;
+    }
+    let grid = oblique([20, 20, 20]);
+    let layers = vec![image_layer(vec![volume(grid, |i, j, k| waves(i, j, k) as f32)], 0.0, 1.0, "magma")];
+    let scene = Scene { layers, interpolate: true, ..Scene::default() };
+    let view = SliceView { plane: Plane::Sagittal, centre_ras: [0.0; 3], mm_per_px: 0.2 };
+    let picture = slices.render(gpu, &Textures::new(), &scene, &view, SIZE);
+    let found = read_picture(gpu, &picture.texture).unwrap();
+    assert!(found == slice::render(&scene, &view, SIZE.map(|n| n as usize)));
 }

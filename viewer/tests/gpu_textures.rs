@@ -13,7 +13,7 @@ fn complete(gpu: &Gpu, textures: &mut Textures, scene: &Scene) {
 }
 
 fn picture(gpu: &Gpu, textures: &Textures, scene: &Scene, view: &SliceView) -> Picture {
-    read_picture(gpu, &Slices::new(gpu).render(gpu, textures, scene, view, SIZE).texture).unwrap()
+    read_picture(gpu, &Slices::with_shaders(gpu).render(gpu, textures, scene, view, SIZE).texture).unwrap()
 }
 
 fn expected(scene: &Scene, view: &SliceView) -> Picture {
@@ -97,6 +97,14 @@ fn an_edit_sends_only_its_box() {
     complete(gpu, &mut textures, &scene);
     assert_eq!(textures.uploaded_bytes(), 64_000 + 6 * 4 * 4);
     check(&textures, &scene, "two edits");
+
+    // An edit that changed nothing, and one told of too late.
+    let (from, to) = edit(&mut scene.layers[0], [0; 3], [0; 3], 2);
+    textures.labels_changed(id, from, to, [5; 3], [5; 3]);
+    complete(gpu, &mut textures, &scene);
+    textures.labels_changed(id, from, to, [5; 3], [6; 3]);
+    complete(gpu, &mut textures, &scene);
+    assert_eq!(textures.uploaded_bytes(), 64_000 + 6 * 4 * 4);
 
     // A step that nobody told of: everything.
     edit(&mut scene.layers[0], [0, 0, 18], [40, 9, 22], 2);

@@ -1,15 +1,22 @@
 //! Slice pictures on the card: the twin of [`mod@crate::slice`].
+//!
+//! A software adapter runs shaders on the processor, and two to three times slower than the definition, which knows
+//! the volumes (measured with llvmpipe, three planes of a 256³ image with labels). There, [`Slices`] draws with the
+//! definition and copies the picture; volumes need no textures then.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
-use formats::Affine;
+use formats::{Affine, LabelTable};
 use wgpu::util::DeviceExt;
 
 use super::textures::{ImageTexture, LabelTexture, VolumeTexture};
 use super::{Gpu, TARGET, Textures};
+use crate::picture::Picture;
 use crate::sampling::Placement;
-use crate::scene::{Content, ImageLayer, Layer, Scene};
+use crate::scene::{Content, ImageId, ImageLayer, Layer, Scene};
+use crate::slice::render;
 use crate::view::{Plane, SliceView};
 
 /// The twin of `Layer` in slice.wgsl, whose comments say what the fields mean.
@@ -33,9 +40,16 @@ struct LayerUniform {
 #[derive(Debug, PartialEq)]
 struct LayerDraw {
     uniform: LayerUniform,
-    stamp: (u64, u64),
-    /// The serial of the palette; images have none.
-    palette: Option<u64>,
+    voxels: Held,
+}
+
+/// Which voxels are drawn, and where they are.
+#[derive(Debug, PartialEq)]
+enum Held {
+    /// The state of the textures; images have no palette.
+    OnCard { stamp: (u64, u64), palette: Option<u64> },
+    /// A frame or a revision; images have no table.
+    InMemory { id: ImageId, state: u64, table: Option<Arc<LabelTable>> },
 }
 
 /// A picture on the card.
@@ -55,10 +69,15 @@ pub struct SlicePicture {
 /// Draws slices; keeps one picture per plane.
 #[derive(Debug)]
 pub struct Slices {
-    images: Pipeline,
-    labels: Pipeline,
+    way: Way,
     pictures: HashMap<Plane, SlicePicture>,
     generation: u64,
+}
+
+#[derive(Debug)]
+enum Way {
+    Shaders { images: Pipeline, labels: Pipeline },
+    Definition,
 }
 
 #[derive(Debug)]
@@ -68,9 +87,15 @@ struct Pipeline {
 }
 
 impl Slices {
-    /// Compiles the shaders.
+    /// With shaders on a graphics card, with the definition on a software adapter.
     #[must_use]
     pub fn new(gpu: &Gpu) -> Self {
+        if gpu.tier.is_software { Self::with(Way::Definition) } else { Self::with_shaders(gpu) }
+    }
+
+    /// With shaders on any adapter: for the tests that compare them with the definition.
+    #[must_use]
+    pub fn with_shaders(gpu: &Gpu) -> Self {
         let module = gpu.device.create_shader_module(wgpu::include_wgsl!("slice.wgsl"));
         let float = wgpu::TextureSampleType::Float { filterable: false };
         let d3 = wgpu::TextureViewDimension::D3;
@@ -78,12 +103,22 @@ impl Slices {
         let images = Pipeline::new(gpu, &module, "image_fragment", &[(1, float, d3)]);
         let uint = wgpu::TextureSampleType::Uint;
         let labels = Pipeline::new(gpu, &module, "label_fragment", &[(2, uint, d3), (3, float, d2)]);
-        Self { images, labels, pictures: HashMap::new(), generation: 0 }
+        Self::with(Way::Shaders { images, labels })
+    }
+
+    fn with(way: Way) -> Self {
+        Self { way, pictures: HashMap::new(), generation: 0 }
+    }
+
+    /// Whether slices are drawn from textures: only then does [`Textures::update`] have to be called for them.
+    #[must_use]
+    pub fn needs_textures(&self) -> bool {
+        matches!(self.way, Way::Shaders { .. })
     }
 
     /// The picture that a view shows of a scene, of `size_px` (width, height; at least 1 and at most what the card
-    /// allows), drawn only when it differs from the last one of its plane. Shows what [`Textures::update`] has
-    /// uploaded so far; the rest is transparent.
+    /// allows), drawn only when it differs from the last one of its plane. With shaders it shows what
+    /// [`Textures::update`] has uploaded so far; the rest is transparent.
     pub fn render(
         &mut self,
         gpu: &Gpu,
@@ -95,36 +130,42 @@ impl Slices {
         let size_px = size_px.map(|n| n.clamp(1, gpu.tier.max_size_2d));
         let world_from_pixel =
             view.world_from_pixel(size_px.map(f64::from), scene.convention, scene.cursor_ras);
+        let textures = self.needs_textures().then_some(textures);
         let layers = scene.layers.iter().filter(|l| l.visible);
         let (request, sources): (Vec<_>, Vec<_>) =
             layers.filter_map(|l| layer_draw(l, scene, textures, &world_from_pixel)).unzip();
 
-        let is_new =
-            self.pictures.get(&view.plane).is_none_or(|p| [p.texture.width(), p.texture.height()] != size_px);
+        let has_size = |p: &SlicePicture| [p.texture.width(), p.texture.height()] == size_px;
+        let is_new = !self.pictures.get(&view.plane).is_some_and(has_size);
         if is_new {
             self.generation += 1;
             self.pictures.insert(view.plane, SlicePicture::new(gpu, size_px, self.generation));
         }
-        let Self { images, labels, pictures, .. } = self;
+        let Self { way, pictures, .. } = self;
         let picture = pictures.entry(view.plane).or_insert_with(|| unreachable!("inserted above"));
         if is_new || picture.request != request {
-            picture.draw(gpu, images, labels, &request, &sources);
+            match way {
+                Way::Shaders { images, labels } => picture.draw(gpu, images, labels, &request, &sources),
+                Way::Definition => picture.copy(gpu, &render(scene, view, size_px.map(|n| n as usize))),
+            }
+            picture.drawn += 1;
             picture.request = request;
         }
         picture
     }
 }
 
-/// Textures of a layer.
+/// Textures of a layer; none when drawn from memory.
 enum Source<'a> {
     Image(&'a ImageTexture),
     Labels(&'a LabelTexture),
+    Memory,
 }
 
 fn layer_draw<'a>(
     layer: &Layer,
     scene: &Scene,
-    textures: &'a Textures,
+    textures: Option<&'a Textures>,
     world_from_pixel: &Affine,
 ) -> Option<(LayerDraw, Source<'a>)> {
     let placement = Placement::of(layer.grid(), world_from_pixel)?;
@@ -133,32 +174,47 @@ fn layer_draw<'a>(
     uniform.nudge = placement.nudge.map(|v| v as f32);
     uniform.opacity = layer.opacity.clamp(0.0, 1.0);
     uniform.size = placement.size.map(|n| n as f32);
-    let mut place = |volume: &VolumeTexture| {
+    let place = |uniform: &mut LayerUniform, volume: &VolumeTexture| {
         uniform.ready = volume.ready_slices as f32;
         uniform.texels = volume.factors.map(|f| 1.0 / f as f32);
         volume.stamp()
     };
-    match &layer.content {
+    let (voxels, source) = match &layer.content {
         Content::Image(image) => {
-            let texture = textures.image(image)?;
-            let stamp = place(&texture.volume);
             uniform.mode = u32::from(scene.interpolate);
-            uniform.is_colour = u32::from(texture.is_colour);
-            uniform.invalid_from = texture.invalid_from.min(f32::MAX);
-            if !texture.is_colour {
-                uniform.window = window(image, texture.scale);
-                uniform.colours = *image.colour_map.rgba;
+            uniform.colours = *image.colour_map.rgba;
+            uniform.window = window(image, [1.0, 0.0]);
+            match textures {
+                None => {
+                    let held = Held::InMemory { id: image.id, state: image.frame as u64, table: None };
+                    (held, Source::Memory)
+                }
+                Some(textures) => {
+                    let texture = textures.image(image)?;
+                    uniform.is_colour = u32::from(texture.is_colour);
+                    uniform.invalid_from = texture.invalid_from.min(f32::MAX);
+                    uniform.window = window(image, texture.scale);
+                    let stamp = place(&mut uniform, &texture.volume);
+                    (Held::OnCard { stamp, palette: None }, Source::Image(texture))
+                }
             }
-            Some((LayerDraw { uniform, stamp, palette: None }, Source::Image(texture)))
         }
         Content::Labels(labels) => {
-            let texture = textures.labels(labels)?;
-            let stamp = place(&texture.volume);
             uniform.mode = u32::from(labels.outline);
-            let palette = Some(texture.palette_serial);
-            Some((LayerDraw { uniform, stamp, palette }, Source::Labels(texture)))
+            match textures {
+                None => {
+                    let table = Some(Arc::clone(&labels.table));
+                    (Held::InMemory { id: labels.id, state: labels.revision, table }, Source::Memory)
+                }
+                Some(textures) => {
+                    let texture = textures.labels(labels)?;
+                    let stamp = place(&mut uniform, &texture.volume);
+                    (Held::OnCard { stamp, palette: Some(texture.palette_serial) }, Source::Labels(texture))
+                }
+            }
         }
-    }
+    };
+    Some((LayerDraw { uniform, voxels }, source))
 }
 
 /// The factors that bring a texel to its position in the window, joined in f64: values far from 0 keep their
@@ -181,6 +237,7 @@ impl SlicePicture {
             dimension: wgpu::TextureDimension::D2,
             format: TARGET,
             usage: wgpu::TextureUsages::RENDER_ATTACHMENT
+                | wgpu::TextureUsages::COPY_DST
                 | wgpu::TextureUsages::TEXTURE_BINDING
                 | wgpu::TextureUsages::COPY_SRC,
             view_formats: &[],
@@ -219,6 +276,7 @@ impl SlicePicture {
             let (pipeline, views): (_, &[_]) = match source {
                 Source::Image(image) => (images, &[(1, &image.volume.view)]),
                 Source::Labels(l) => (labels, &[(2, &l.volume.view), (3, &l.palette)]),
+                Source::Memory => continue,
             };
             pass.set_pipeline(&pipeline.pipeline);
             pass.set_bind_group(0, &pipeline.bind(gpu, &draw.uniform, views), &[]);
@@ -226,7 +284,20 @@ impl SlicePicture {
         }
         drop(pass);
         gpu.queue.submit([encoder.finish()]);
-        self.drawn += 1;
+    }
+
+    fn copy(&self, gpu: &Gpu, picture: &Picture) {
+        let size = self.texture.size();
+        gpu.queue.write_texture(
+            self.texture.as_image_copy(),
+            bytemuck::cast_slice(&picture.rgba),
+            wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: Some(size.width * 4),
+                rows_per_image: None,
+            },
+            size,
+        );
     }
 }
 

@@ -447,13 +447,18 @@ impl Textures {
         let limit = self.limit(gpu);
         let region = self.labels.get(&layer.id).and_then(|t| self.region(layer, t.revision));
         let is_wide = |labels: &[u16]| labels.par_iter().with_min_len(1 << 18).any(|&l| l > 255);
+        // Where the edit is known, only its slices can have brought larger numbers.
+        let edited = region.map_or(all, |(low, high)| {
+            let slice = layer.grid.size_ijk[0] * layer.grid.size_ijk[1];
+            all.get(low[2] * slice..high[2] * slice).unwrap_or_default()
+        });
         let (remake, restart) = match self.labels.get(&layer.id) {
             None => (true, false),
             Some(t) if t.volume.blocks.voxels != layer.grid.size_ijk => (true, false),
             Some(t) if t.revision == layer.revision => (false, false),
             Some(t) => {
                 let is_narrow = t.volume.format == TextureFormat::R8Uint;
-                (is_narrow && is_wide(all), region.is_none())
+                (is_narrow && is_wide(edited), region.is_none())
             }
         };
         if remake {
@@ -514,7 +519,8 @@ impl Textures {
                 high[a] = high[a].max(change.high_ijk[a].min(layer.grid.size_ijk[a]));
             }
         }
-        (at == layer.revision).then_some((low, high))
+        let is_empty = (0..3).any(|a| low[a] >= high[a]);
+        (at == layer.revision).then_some(if is_empty { ([0; 3], [0; 3]) } else { (low, high) })
     }
 }
 

@@ -6,11 +6,13 @@
 
 pub mod device;
 mod encoding;
+pub mod raycast;
 pub mod read_back;
 pub mod slice;
 pub mod textures;
 
 pub use device::{Gpu, Tier};
+pub use raycast::RayCasts;
 pub use read_back::read_picture;
 pub use slice::Slices;
 pub use textures::Textures;

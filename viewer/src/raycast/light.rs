@@ -44,7 +44,9 @@ impl Lamp {
         let n = unit(normal);
         let facing = product(n, self.towards).abs();
         let glance = product(n, half_way).abs().min(1.0);
-        let shine = self.shine[((glance * (SHINE_LEN - 1) as f32 + 0.5) as usize).min(SHINE_LEN - 1)];
+        let at = glance * (SHINE_LEN - 1) as f32;
+        let n = (at as usize).min(SHINE_LEN - 2);
+        let shine = self.shine[n] + (self.shine[n + 1] - self.shine[n]) * (at - n as f32);
         let lit = UNLIT + (facing - UNLIT) * strength;
         (self.ambient + self.diffuse * lit, self.specular * shine * strength)
     }

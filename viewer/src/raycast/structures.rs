@@ -144,6 +144,17 @@ impl RayCaster {
         LabelStructure { looks, distances }
     }
 
+    /// Computes what a picture of this scene needs, to be called from a thread that may take its time (a few
+    /// hundredths of a second for 256³, a tenth for 512³); pictures drawn later find it.
+    pub fn prepare(&self, scene: &Scene, view: &VolumeView) {
+        if let Some(image) = cast_layer(scene).and_then(|l| l.image()) {
+            self.image_structure(image, view);
+        }
+        if let Some(labels) = cast_label_layer(scene).and_then(|l| l.labels()) {
+            self.label_structure(labels, view.labels.opacity);
+        }
+    }
+
     /// Forgets volumes that a scene does not hold.
     fn forget_all_but(&self, scene: &Scene) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

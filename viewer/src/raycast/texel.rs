@@ -7,9 +7,9 @@ use formats::Voxels;
 pub(crate) trait Texel: Copy + Send + Sync + 'static {
     /// Whether [`Texel::rgb`] has something to say.
     const COLOUR: bool = false;
-    /// The stored value (luma for colours, magnitude for complex numbers).
+    /// The stored value (luma of premultiplied colours, magnitude of complex numbers).
     fn value(self) -> f32;
-    /// Own colour, 0..=1.
+    /// Own colour, 0..=1, premultiplied.
     fn rgb(self) -> [f32; 3] {
         [0.0; 3]
     }
@@ -28,11 +28,14 @@ macro_rules! colour {
         const COLOUR: bool = true;
         #[inline(always)]
         fn value(self) -> f32 {
-            0.299 * f32::from(self[0]) + 0.587 * f32::from(self[1]) + 0.114 * f32::from(self[2])
+            let [r, g, b] = self.rgb();
+            $white * (0.299 * r + 0.587 * g + 0.114 * b)
         }
         #[inline(always)]
         fn rgb(self) -> [f32; 3] {
-            [self[0], self[1], self[2]].map(|c| f32::from(c) / $white)
+            // Premultiplied, as on the graphics card: what is transparent is dark, and dark is not dense.
+            let opacity = self.get(3).map_or(1.0, |&a| f32::from(a) / $white);
+            [self[0], self[1], self[2]].map(|c| f32::from(c) * opacity / $white)
         }
     })*};
 }

@@ -156,7 +156,7 @@ fn leave(walk: Walk, m: i32, p: vec3f, b: vec3i, radius: i32, counts: vec3i) -> 
     if exit > 1e29 {
         return NEVER;
     }
-    let next = m + i32(max(exit, 0.0)) + 1;
+    let next = m + i32(clamp(exit, 0.0, 2e6)) + 1;
     return select(next, NEVER, next > walk.last);
 }
 

@@ -21,9 +21,6 @@ pub(crate) mod structures;
 pub(crate) mod texel;
 pub(crate) mod walk;
 
-#[cfg(test)]
-mod tests;
-
 use formats::Cancel;
 use rayon::prelude::*;
 

@@ -106,7 +106,8 @@ impl<'a> Walk<'a> {
             exit = exit.min((wall - p[a]) * self.inverse[a]);
         }
         if exit.is_finite() {
-            let next = m + exit.max(0.0) as i32 + 1;
+            // A ray almost along a face may leave very late.
+            let next = m.saturating_add(exit.max(0.0) as i32).saturating_add(1);
             if next > self.last { NEVER } else { next }
         } else {
             NEVER

@@ -1,1 +1,0 @@
-//! The picture against closed forms and properties.

@@ -1,6 +1,6 @@
 //! The insula program: window, command line and jobs. The only crate that knows everyone.
 //!
-//! The window and the command line ([`cli`]) are two ways of asking for work. The command line makes a
+//! The window ([`gui`]) and the command line ([`cli`]) are two ways of asking for work. The command line makes a
 //! [`request::Request`] and has it [performed](request::perform); the window turns gestures into
 //! [`commands::Command`]s, which change the [`document::Document`] or start [`jobs`] on threads of their own, so that a
 //! frame never waits. [`batch`] is the headless run over many cases.
@@ -17,6 +17,7 @@ mod convert;
 pub mod document;
 mod evaluate;
 mod failure;
+pub mod gui;
 mod info;
 mod interrupt;
 pub mod jobs;

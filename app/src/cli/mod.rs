@@ -160,11 +160,15 @@ fn run(cli: &Cli, context: &Context) -> anyhow::Result<Exit> {
         Some(Verb::Packs(args)) => packs::run(args, context),
         Some(Verb::Runtime(args)) => runtime::run(args, context),
         None if cli.batch.batch.is_some() => batch::run(&cli.batch, &cli.files, context),
-        None => Err(Usage(
-            "the window is not built yet; work without it by `insula --batch FILE…`, `insula info FILE…` or \
-             another verb (see `insula --help`)"
-                .to_owned(),
-        )
-        .into()),
+        None => {
+            if let Some(missing) = cli.files.iter().find(|f| !f.exists()) {
+                return Err(Usage(format!(
+                    "{}: there is no such file; give files or folders to open, or a verb (see `insula --help`)",
+                    missing.display()
+                ))
+                .into());
+            }
+            crate::gui::launch::run(cli.files.clone()).map(|()| Exit::Done)
+        }
     }
 }

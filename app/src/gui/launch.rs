@@ -1,0 +1,51 @@
+//! Starting the window.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use eframe::egui::{ViewportBuilder, vec2};
+use eframe::egui_wgpu::{WgpuSetup, WgpuSetupCreateNew};
+use eframe::{NativeOptions, wgpu};
+use std::sync::Arc;
+
+use super::{App, Start};
+use crate::settings::Settings;
+
+/// Opens the window with files and returns when it is closed.
+///
+/// # Errors
+/// When there is no display, or no graphics adapter (not even a software one).
+pub fn run(files: Vec<PathBuf>) -> anyhow::Result<()> {
+    let start = Start { files, settings: Settings::load(), chooser: None, keeps_settings: true };
+    eframe::run_native("Insula", options(), Box::new(move |cc| Ok(Box::new(App::new(cc, start)))))
+        .map_err(|e| anyhow::anyhow!("{e}"))
+        .context(
+            "the window cannot be opened; it needs a display (X11 or Wayland) and a graphics driver \
+             (mesa-vulkan-drivers draws without a GPU). Without a display, use `insula --batch` or `insula render`",
+        )
+}
+
+/// The window's options.
+fn options() -> NativeOptions {
+    let mut options = NativeOptions {
+        viewport: ViewportBuilder::default()
+            .with_title("Insula")
+            .with_app_id("insula")
+            .with_inner_size(vec2(1280.0, 800.0))
+            .with_min_inner_size(vec2(720.0, 480.0))
+            .with_drag_and_drop(true),
+        persist_window: false,
+        ..NativeOptions::default()
+    };
+    options.wgpu_options.wgpu_setup = gpu_setup();
+    options
+}
+
+/// The device we ask for: features that keep values exact, and all of the adapter's limits.
+#[must_use]
+pub fn gpu_setup() -> WgpuSetup {
+    let mut setup = WgpuSetupCreateNew::without_display_handle();
+    setup.power_preference = wgpu::PowerPreference::HighPerformance;
+    setup.device_descriptor = Arc::new(viewer::gpu::device::descriptor);
+    WgpuSetup::CreateNew(setup)
+}

@@ -1,0 +1,364 @@
+//! The window: panels and panes over a [`Document`]. One file per panel.
+//!
+//! [`logic`](App::logic) takes in what other threads finished and carries out commands, also while the window is
+//! hidden; [`ui`](App::ui) draws what there is and notes what the user asks for. Nothing in a frame reads files,
+//! computes on volumes or waits.
+
+pub mod dialogs;
+mod edit;
+mod help;
+mod labels;
+pub mod launch;
+mod layers;
+mod menu;
+mod models;
+mod open;
+mod palette;
+mod panes;
+mod pictures;
+mod run;
+mod save;
+mod side;
+mod status;
+pub mod theme;
+mod volume;
+mod volume_thread;
+mod welcome;
+pub mod work;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use eframe::egui::{self, Context};
+use viewer::LayerId;
+use viewer::window::Histogram;
+
+use crate::commands::{self, Command};
+use crate::document::{Document, Pane};
+use crate::failure::describe;
+use crate::jobs::{Ended, Jobs};
+use crate::settings::Settings;
+use dialogs::{Ask, Chooser, Purpose};
+use work::{Loaded, Product};
+
+/// Something that went wrong, until the user has read it.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// What was being done.
+    pub title: String,
+    /// What was found, what was expected, what to do.
+    pub text: String,
+}
+
+/// What the user has open in the window besides the document.
+#[derive(Debug, Default)]
+struct Shown {
+    palette: Option<palette::Palette>,
+    about: bool,
+    settings: bool,
+    card: Option<usize>,
+    facts: Option<LayerId>,
+    import: Option<crate::packs::Import>,
+    tab: Tab,
+    leaving: bool,
+}
+
+/// The right panel's pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Tab {
+    #[default]
+    Models,
+    Labels,
+    Edit,
+    Volume,
+}
+
+/// The window's state.
+pub struct App {
+    /// What is open.
+    pub document: Document,
+    /// The user's choices.
+    pub settings: Settings,
+    jobs: Jobs<Product>,
+    problems: Vec<Problem>,
+    message: Option<(String, f64)>,
+    shown: Shown,
+    chooser: Box<dyn Chooser>,
+    answers: (Sender<(Purpose, Vec<PathBuf>)>, Receiver<(Purpose, Vec<PathBuf>)>),
+    pictures: pictures::Pictures,
+    histograms: HashMap<LayerId, Histogram>,
+    packs: Vec<work::PackRow>,
+    models: models::Panel,
+    labels: labels::Panel,
+    edit: edit::Editor,
+    loaded: Arc<Loaded>,
+    show_crosshair: bool,
+    hover: Option<[f64; 3]>,
+    pane_under_pointer: Option<Pane>,
+    playing: Option<f64>,
+    is_settings_saved: bool,
+    pending: Vec<Command>,
+    first_frame: Option<std::time::Instant>,
+    frames_drawn: u64,
+}
+
+/// How the window is started.
+#[derive(Default)]
+pub struct Start {
+    /// Files to open.
+    pub files: Vec<PathBuf>,
+    /// The user's choices.
+    pub settings: Settings,
+    /// Who is asked for files; the desktop's dialogs when none.
+    pub chooser: Option<Box<dyn Chooser>>,
+    /// Whether choices are written back.
+    pub keeps_settings: bool,
+}
+
+impl App {
+    /// Sets the window up and starts opening files.
+    #[must_use]
+    pub fn new(cc: &eframe::CreationContext<'_>, start: Start) -> Self {
+        let ctx = &cc.egui_ctx;
+        theme::install(ctx);
+        theme::choose(ctx, start.settings.theme);
+        ctx.set_zoom_factor(start.settings.zoom);
+        // Ctrl+Q goes through our own command, which asks about unsaved work.
+        ctx.options_mut(|o| o.quit_shortcuts.clear());
+        let mut document = Document::default();
+        document.scene.convention = start.settings.convention;
+        document.scene.interpolate = start.settings.interpolate;
+        let mut app = Self {
+            document,
+            jobs: Jobs::default(),
+            problems: Vec::new(),
+            message: None,
+            shown: Shown::default(),
+            chooser: start.chooser.unwrap_or_else(|| Box::new(dialogs::Native)),
+            answers: dialogs::answers(),
+            pictures: pictures::Pictures::new(cc.wgpu_render_state.as_ref()),
+            histograms: HashMap::new(),
+            packs: Vec::new(),
+            models: models::Panel::default(),
+            labels: labels::Panel::default(),
+            edit: edit::Editor::default(),
+            loaded: Arc::new(Loaded::default()),
+            show_crosshair: true,
+            hover: None,
+            pane_under_pointer: None,
+            playing: None,
+            is_settings_saved: start.keeps_settings,
+            pending: Vec::new(),
+            first_frame: None,
+            frames_drawn: 0,
+            settings: start.settings,
+        };
+        app.start_job(ctx, "Looking for packs", |_| work::packs());
+        app.open_paths(ctx, start.files);
+        app
+    }
+
+    /// Jobs under way that a user would call work.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.jobs.running().is_empty()
+    }
+
+    /// What went wrong and was not dismissed.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// When the first frame was finished.
+    #[must_use]
+    pub fn first_frame(&self) -> Option<std::time::Instant> {
+        self.first_frame
+    }
+
+    /// Frames drawn so far.
+    #[must_use]
+    pub fn frames_drawn(&self) -> u64 {
+        self.frames_drawn
+    }
+
+    fn start_job(
+        &mut self,
+        ctx: &Context,
+        title: impl Into<String>,
+        work: impl FnOnce(&formats::Task) -> anyhow::Result<Product> + Send + 'static,
+    ) {
+        let waker = ctx.clone();
+        self.jobs.start(title, move || waker.request_repaint(), work);
+    }
+
+    /// Asks the user for files.
+    fn ask(&mut self, ctx: &Context, ask: Ask) {
+        let waker = ctx.clone();
+        self.chooser.ask(ask, self.answers.0.clone(), Box::new(move || waker.request_repaint()));
+    }
+
+    fn complain(&mut self, title: impl Into<String>, error: &anyhow::Error) {
+        self.problems.push(Problem { title: title.into(), text: describe(error) });
+    }
+
+    /// A line in the status bar for a few seconds.
+    fn say(&mut self, ctx: &Context, text: impl Into<String>) {
+        self.message = Some((text.into(), ctx.input(|i| i.time) + 6.0));
+    }
+
+    /// Asks for a command to be carried out before the next frame.
+    fn command(&mut self, command: Command) {
+        self.pending.push(command);
+    }
+
+    fn take_in(&mut self, ctx: &Context) {
+        for (title, ended) in self.jobs.drain() {
+            match ended {
+                Ended::Done(product) => self.accept(ctx, product),
+                Ended::Failed(error) => self.complain(title, &error),
+                Ended::Cancelled => self.say(ctx, format!("{title}: cancelled")),
+            }
+        }
+        while let Ok((purpose, paths)) = self.answers.1.try_recv() {
+            self.answered(ctx, purpose, paths);
+        }
+        let dropped: Vec<PathBuf> =
+            ctx.input(|i| i.raw.dropped_files.iter().map(|f| f.path().to_owned()).collect());
+        if !dropped.is_empty() {
+            self.dropped(ctx, dropped);
+        }
+    }
+
+    fn accept(&mut self, ctx: &Context, product: Product) {
+        match product {
+            Product::Opened(file) => self.opened(ctx, *file),
+            Product::Segmented(result) => self.segmented(ctx, *result),
+            Product::Saved(layer, path) => {
+                self.document.saved(layer, &path);
+                self.settings.remember(&path);
+                self.keep_settings();
+                self.say(ctx, format!("Saved {}", path.display()));
+            }
+            Product::Written(path) => self.say(ctx, format!("Saved {}", path.display())),
+            Product::Packs(packs) => {
+                self.packs = packs;
+                self.models.forget();
+                let is_there = |id: &String| self.packs.iter().any(|p| p.info.id == *id);
+                if !self.settings.pack.as_ref().is_some_and(is_there) {
+                    self.settings.pack = self.packs.first().map(|p| p.info.id.clone());
+                }
+            }
+            Product::PackInstalled(info) => {
+                self.say(ctx, format!("Installed the pack {}", info.name));
+                self.settings.pack = Some(info.id);
+                self.start_job(ctx, "Looking for packs", |_| work::packs());
+            }
+            Product::Estimated(layer, pack, estimate) => self.models.estimated(layer, pack, estimate),
+            Product::Edited { layer, revision, title, edit } => self.edited(ctx, layer, revision, title, edit),
+            Product::Centred(Some(ras)) => self.document.move_cursor(ras),
+            Product::Centred(None) => self.say(ctx, "The segmentation has no voxel of this label"),
+            Product::Counted(layer, revision, counts) => self.labels.counted(layer, revision, counts),
+        }
+    }
+
+    /// Writes the user's choices, when they are the user's.
+    fn keep_settings(&mut self) {
+        if self.is_settings_saved
+            && let Err(error) = self.settings.save()
+        {
+            self.complain("Keeping the settings", &error);
+        }
+    }
+
+    fn keys(&mut self, ctx: &Context) {
+        if ctx.egui_wants_keyboard_input() || self.shown.palette.is_some() {
+            return;
+        }
+        // The most specific keys first: Ctrl+Shift+O is not Ctrl+O.
+        let mut bound: Vec<_> = commands::ACTIONS
+            .iter()
+            .filter_map(|a| Some((a, commands::key_of(a, &self.settings)?)))
+            .collect();
+        bound.sort_by_key(|(_, k)| {
+            let m = k.modifiers;
+            std::cmp::Reverse(u8::from(m.command) + u8::from(m.shift) + u8::from(m.alt))
+        });
+        for (action, key) in bound {
+            if (action.available)(&self.document) && ctx.input_mut(|i| i.consume_shortcut(&key)) {
+                self.command(action.command);
+            }
+        }
+        self.arrow_keys(ctx);
+    }
+
+    /// Arrows step through the slices of the pane under the pointer (axial when none).
+    fn arrow_keys(&mut self, ctx: &Context) {
+        let plane = self.pane_under_pointer.and_then(commands::plane_of).unwrap_or(viewer::Plane::Axial);
+        let steps = ctx.input(|i| {
+            let pressed = |k| i64::try_from(i.num_presses(k)).unwrap_or(0);
+            pressed(egui::Key::ArrowUp) + pressed(egui::Key::ArrowRight)
+                - pressed(egui::Key::ArrowDown)
+                - pressed(egui::Key::ArrowLeft)
+        });
+        if steps != 0 && !self.document.is_empty() {
+            self.document.scroll(plane, steps);
+        }
+    }
+
+    /// Answers the window's close button: unsaved work is asked about.
+    fn closing(&mut self, ctx: &Context) {
+        if ctx.input(|i| i.viewport().close_requested())
+            && !self.shown.leaving
+            && !self.document.unsaved().is_empty()
+        {
+            ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);
+            self.shown.leaving = true;
+        }
+    }
+}
+
+impl eframe::App for App {
+    fn logic(&mut self, ctx: &Context, _frame: &mut eframe::Frame) {
+        self.take_in(ctx);
+        self.closing(ctx);
+        self.keys(ctx);
+        self.play(ctx);
+        for command in std::mem::take(&mut self.pending) {
+            self.perform(ctx, command);
+        }
+    }
+
+    fn ui(&mut self, ui: &mut egui::Ui, frame: &mut eframe::Frame) {
+        self.menu_ui(ui);
+        self.status_ui(ui);
+        if self.document.is_empty() {
+            self.welcome_ui(ui);
+        } else {
+            self.layers_ui(ui);
+            self.side_ui(ui);
+            self.panes_ui(ui, frame);
+        }
+        let ctx = ui.ctx().clone();
+        self.problems_ui(&ctx);
+        self.palette_ui(&ctx);
+        self.help_ui(&ctx);
+        self.leaving_ui(&ctx);
+        self.drop_target_ui(&ctx);
+        self.frames_drawn += 1;
+        if self.first_frame.is_none() {
+            self.first_frame = Some(std::time::Instant::now());
+        }
+    }
+
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        visuals.panel_fill.to_normalized_gamma_f32()
+    }
+
+    fn on_exit(&mut self) {
+        self.jobs.cancel_all();
+        self.keep_settings();
+    }
+}

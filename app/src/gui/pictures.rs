@@ -1,0 +1,299 @@
+//! Pictures of the scene as textures of the window: drawn by the graphics card where that is real, computed on threads
+//! where it is not, and only when what they show changed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use eframe::egui::{ColorImage, Context, Rect, TextureHandle, TextureId, TextureOptions};
+use eframe::{egui_wgpu::RenderState, wgpu};
+use formats::LabelTable;
+use viewer::gpu::{Gpu, Slices, Textures};
+use viewer::raycast::{Pick, RayCaster};
+use viewer::tools::VoxelBox;
+use viewer::{Content, ImageId, LayerId, Picture, Plane, Scene, SliceView, VolumeView, Window};
+
+use super::volume_thread::{Request, VolumeThread};
+
+/// Bytes of voxels sent to the card per frame: what a slow bus takes in a few milliseconds.
+const UPLOAD_BYTES: usize = 24 << 20;
+
+/// Everything that makes pictures.
+pub(super) struct Pictures {
+    /// How the 3-D pane looks.
+    pub(super) volume_view: VolumeView,
+    card: Option<Card>,
+    /// Slices computed on the processor, where there is no card (in tests of the layout).
+    plain: [Option<(SliceKey, TextureHandle)>; 3],
+    thread: VolumeThread,
+    caster: Arc<RayCaster>,
+    volume: Volume,
+    resident: Option<(Instant, u64)>,
+}
+
+/// The 3-D picture.
+#[derive(Default)]
+struct Volume {
+    asked: Option<VolumeKey>,
+    number: u64,
+    picture: Option<TextureHandle>,
+    note: String,
+}
+
+/// The graphics card's part.
+struct Card {
+    gpu: Gpu,
+    textures: Textures,
+    slices: Slices,
+    /// The window's name of each picture, and the generation it was registered at.
+    ids: [Option<(TextureId, u64)>; 3],
+    problem: Option<String>,
+}
+
+/// What a picture depends on, for each layer.
+#[derive(Clone, Debug, PartialEq)]
+struct LayerKey {
+    layer: LayerId,
+    voxels: (ImageId, u64),
+    visible: bool,
+    opacity: f32,
+    window: Option<Window>,
+    colours: Option<Arc<str>>,
+    table: Option<Arc<LabelTable>>,
+    outline: bool,
+}
+
+fn layer_keys(scene: &Scene) -> Vec<LayerKey> {
+    let key = |layer: &viewer::Layer| {
+        let (voxels, window, colours, table, outline) = match &layer.content {
+            Content::Image(i) => {
+                ((i.id, i.frame as u64), Some(i.window), Some(Arc::clone(&i.colour_map.name)), None, false)
+            }
+            Content::Labels(l) => ((l.id, l.revision), None, None, Some(Arc::clone(&l.table)), l.outline),
+        };
+        let (visible, opacity) = (layer.visible, layer.opacity);
+        LayerKey { layer: layer.id, voxels, visible, opacity, window, colours, table, outline }
+    };
+    scene.layers.iter().map(key).collect()
+}
+
+/// What a slice computed on the processor depends on.
+#[derive(Clone, Debug, PartialEq)]
+struct SliceKey {
+    layers: Vec<LayerKey>,
+    view: SliceView,
+    size_px: [usize; 2],
+    cursor_ras: [f64; 3],
+    convention: viewer::Convention,
+    interpolate: bool,
+}
+
+/// What the 3-D picture depends on.
+#[derive(Clone, Debug, PartialEq)]
+struct VolumeKey {
+    layers: Vec<LayerKey>,
+    view: VolumeView,
+    size_px: [usize; 2],
+    /// Only when slices are shown in it.
+    cursor_ras: Option<[f64; 3]>,
+}
+
+impl Pictures {
+    pub(super) fn new(state: Option<&RenderState>) -> Self {
+        let card = state.map(|state| {
+            let gpu = Gpu::new(&state.adapter.get_info(), state.device.clone(), state.queue.clone());
+            let slices = Slices::new(&gpu);
+            Card { gpu, textures: Textures::new(), slices, ids: [None; 3], problem: None }
+        });
+        Self {
+            volume_view: VolumeView::default(),
+            card,
+            plain: Default::default(),
+            thread: VolumeThread::new(),
+            caster: Arc::default(),
+            volume: Volume::default(),
+            resident: None,
+        }
+    }
+
+    /// Name of the adapter, short and long.
+    pub(super) fn adapter(&self) -> (String, String) {
+        match &self.card {
+            Some(card) if card.gpu.tier.is_software => (
+                "no GPU: drawn by the processor".to_owned(),
+                format!("{}. Everything works; 3-D is computed on threads of its own.", card.gpu.tier.summary()),
+            ),
+            Some(card) => (card.gpu.tier.adapter.clone(), card.gpu.tier.summary()),
+            None => ("no graphics adapter".to_owned(), "Pictures are computed on the processor.".to_owned()),
+        }
+    }
+
+    /// Resident memory of the program, looked up once a second.
+    pub(super) fn resident_bytes(&mut self) -> Option<u64> {
+        let is_old = self.resident.is_none_or(|(at, _)| at.elapsed() > Duration::from_secs(1));
+        if is_old {
+            self.resident = inference::memory::resident_bytes().map(|bytes| (Instant::now(), bytes));
+        }
+        self.resident.map(|(_, bytes)| bytes)
+    }
+
+    /// Sends voxels to the card; true while there is more to send.
+    pub(super) fn upload(&mut self, scene: &Scene) -> bool {
+        let Some(card) = &mut self.card else { return false };
+        match card.textures.update(&card.gpu, scene, UPLOAD_BYTES) {
+            Ok(progress) => {
+                card.problem = None;
+                !progress.is_complete()
+            }
+            Err(error) => {
+                card.problem = Some(error.to_string());
+                false
+            }
+        }
+    }
+
+    /// Says that labels changed in a box only, so that only that is sent to the card.
+    pub(super) fn labels_changed(&mut self, id: ImageId, from: u64, to: u64, bounds: &VoxelBox) {
+        if let Some(card) = &mut self.card {
+            card.textures.labels_changed(id, from, to, bounds.first_ijk, bounds.last_ijk.map(|n| n + 1));
+        }
+    }
+
+    /// What keeps the card from showing everything.
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.card.as_ref()?.problem.as_deref()
+    }
+
+    /// Remarks about layers that the card shows reduced.
+    pub(super) fn notices(&self, scene: &Scene) -> Vec<(LayerId, formats::Notice)> {
+        let Some(card) = &self.card else { return Vec::new() };
+        let notice = |layer: &viewer::Layer| {
+            let notice = match &layer.content {
+                Content::Image(image) => card.textures.image(image)?.notice.clone(),
+                Content::Labels(labels) => card.textures.labels(labels)?.notice.clone(),
+            };
+            notice.map(|n| (layer.id, n))
+        };
+        scene.layers.iter().filter_map(notice).collect()
+    }
+
+    /// The texture of a slice, drawn anew only when something in it changed. `view` is in millimetres per point of the
+    /// screen.
+    pub(super) fn slice(
+        &mut self,
+        ctx: &Context,
+        state: Option<&RenderState>,
+        scene: &Scene,
+        view: SliceView,
+        rect: Rect,
+    ) -> Option<TextureId> {
+        let (view, size_px) = in_pixels(ctx, view, rect)?;
+        let index = Plane::ALL.iter().position(|p| *p == view.plane)?;
+        let (Some(card), Some(state)) = (&mut self.card, state) else {
+            return Some(self.plain_slice(ctx, scene, view, size_px, index));
+        };
+        let size = size_px.map(|n| n as u32);
+        let drawn = card.slices.render(&card.gpu, &card.textures, scene, &view, size);
+        let id = match card.ids[index] {
+            Some((id, generation)) if generation == drawn.generation => return Some(id),
+            Some((id, _)) => {
+                state.renderer.write().update_egui_texture_from_wgpu_texture(
+                    &card.gpu.device,
+                    &drawn.view,
+                    wgpu::FilterMode::Nearest,
+                    id,
+                );
+                id
+            }
+            None => state.renderer.write().register_native_texture(
+                &card.gpu.device,
+                &drawn.view,
+                wgpu::FilterMode::Nearest,
+            ),
+        };
+        card.ids[index] = Some((id, drawn.generation));
+        Some(id)
+    }
+
+    fn plain_slice(&mut self, ctx: &Context, scene: &Scene, view: SliceView, size_px: [usize; 2], index: usize) -> TextureId {
+        let key = SliceKey {
+            layers: layer_keys(scene),
+            view,
+            size_px,
+            cursor_ras: scene.cursor_ras,
+            convention: scene.convention,
+            interpolate: scene.interpolate,
+        };
+        if let Some((known, texture)) = &self.plain[index]
+            && *known == key
+        {
+            return texture.id();
+        }
+        let picture = colour_image(&viewer::slice::render(scene, &view, size_px));
+        let texture = ctx.load_texture(view.plane.name(), picture, TextureOptions::NEAREST);
+        let id = texture.id();
+        self.plain[index] = Some((key, texture));
+        id
+    }
+
+    /// The texture of the 3-D picture: the newest there is; another is asked for when something in it changed.
+    pub(super) fn volume(&mut self, ctx: &Context, scene: &Scene, rect: Rect) -> Option<TextureId> {
+        let scale = f64::from(ctx.pixels_per_point());
+        let pixels = |points: f32| (f64::from(points) * scale).round().clamp(0.0, 8192.0) as usize;
+        let size_px = [pixels(rect.width()), pixels(rect.height())];
+        if size_px.contains(&0) {
+            return None;
+        }
+        let shows_slices = self.volume_view.slices.contains(&true);
+        let key = VolumeKey {
+            layers: layer_keys(scene),
+            view: self.volume_view.clone(),
+            size_px,
+            cursor_ras: shows_slices.then_some(scene.cursor_ras),
+        };
+        if self.volume.asked.as_ref() != Some(&key) {
+            self.volume.asked = Some(key);
+            self.volume.number += 1;
+            let request = Request {
+                number: self.volume.number,
+                scene: scene.clone(),
+                view: self.volume_view.clone(),
+                size_px,
+            };
+            let waker = ctx.clone();
+            self.thread.ask(request, &self.caster, move || waker.request_repaint());
+        }
+        if let Some(answer) = self.thread.take() {
+            let image = colour_image(&answer.picture);
+            match &mut self.volume.picture {
+                Some(texture) => texture.set(image, TextureOptions::LINEAR),
+                None => self.volume.picture = Some(ctx.load_texture("3-D", image, TextureOptions::LINEAR)),
+            }
+            let quality = if answer.is_full { "full quality" } else { "moving" };
+            self.volume.note = format!("{:.0} ms, {quality}", answer.seconds * 1000.0);
+        }
+        self.volume.picture.as_ref().map(TextureHandle::id)
+    }
+
+    /// What is seen at a place of the 3-D picture (points from its top left corner, of a picture of `size`).
+    pub(super) fn pick(&self, scene: &Scene, size: [usize; 2], x: f64, y: f64) -> Option<Pick> {
+        self.caster.pick(scene, &self.volume_view, size, x, y)
+    }
+
+    /// How the 3-D picture came about.
+    pub(super) fn volume_note(&self) -> String {
+        self.volume.note.clone()
+    }
+}
+
+/// A view per point of the screen as one per pixel, and the picture's size; none when nothing would be seen.
+fn in_pixels(ctx: &Context, mut view: SliceView, rect: Rect) -> Option<(SliceView, [usize; 2])> {
+    let scale = ctx.pixels_per_point();
+    let pixels = |points: f32| (points * scale).round().clamp(0.0, 8192.0) as usize;
+    let size = [pixels(rect.width()), pixels(rect.height())];
+    view.mm_per_px /= f64::from(scale);
+    (!size.contains(&0)).then_some((view, size))
+}
+
+fn colour_image(picture: &Picture) -> ColorImage {
+    ColorImage::from_rgba_unmultiplied(picture.size, bytemuck::cast_slice(&picture.rgba))
+}

@@ -1,0 +1,300 @@
+//! What the window has done on other threads: opening, running packs, saving. Nothing here knows egui.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use formats::{Content, Image, LabelMap, Notice, Task, Volume};
+use inference::{Engine, EngineOptions, ProviderReport};
+use models::family::{Limits, Output};
+use models::{Case, Catalog, ModelPack, Pipeline};
+use viewer::window::Histogram;
+use viewer::tools::LabelEdit;
+use viewer::{LayerId, Window};
+
+use crate::open::Opened;
+use crate::packs::PackInfo;
+
+/// What a job hands back.
+#[derive(Debug)]
+pub enum Product {
+    /// A file was opened.
+    Opened(Box<OpenedFile>),
+    /// A pack ran on a layer.
+    Segmented(Box<Segmented>),
+    /// A layer was written to a file.
+    Saved(LayerId, PathBuf),
+    /// Something else was written to a file.
+    Written(PathBuf),
+    /// The packs there are.
+    Packs(Vec<PackRow>),
+    /// A pack came in.
+    PackInstalled(Box<PackInfo>),
+    /// What a pack would take on a layer.
+    Estimated(LayerId, String, Result<Estimated, String>),
+    /// Voxels per label of a segmentation at a revision.
+    Counted(LayerId, u64, Vec<(u16, u64)>),
+    /// An edit of a segmentation, made from its voxels at a revision.
+    Edited {
+        /// The segmentation.
+        layer: LayerId,
+        /// What it was made from.
+        revision: u64,
+        /// What the user did.
+        title: &'static str,
+        /// To be applied.
+        edit: LabelEdit,
+    },
+    /// Where a label is, RAS+ millimetres; none when it does not occur.
+    Centred(Option<[f64; 3]>),
+}
+
+/// A file with the first look at it.
+#[derive(Debug)]
+pub struct OpenedFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Its content.
+    pub content: Opened,
+    /// A window to start with, and the range of values (images).
+    pub look: Option<Look>,
+}
+
+/// A first look at the values of an image.
+#[derive(Debug)]
+pub struct Look {
+    /// A window to start with.
+    pub window: Window,
+    /// Smallest and largest finite value.
+    pub range: (f64, f64),
+    /// How often values occur; none for colours.
+    pub histogram: Option<Histogram>,
+}
+
+/// A result with where it came from.
+#[derive(Debug)]
+pub struct Segmented {
+    /// The layer it was computed from.
+    pub source: LayerId,
+    /// The segmentation, on the grid of the source.
+    pub labels: LabelMap,
+    /// What the user should know.
+    pub notices: Vec<Notice>,
+    /// The pack's name.
+    pub pack: String,
+    /// The provider really used, and why.
+    pub provider: ProviderReport,
+    /// Seconds in all.
+    pub seconds: f64,
+}
+
+/// A pack in the panel.
+#[derive(Clone, Debug)]
+pub struct PackRow {
+    /// What it is.
+    pub info: PackInfo,
+    /// The pack, or why it cannot be used.
+    pub pack: Arc<ModelPack>,
+    /// Its card.
+    pub card: String,
+    /// What it is meant for.
+    pub intended_use: String,
+}
+
+/// What a run would take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimated {
+    /// Bytes beyond the volumes that are open.
+    pub memory_bytes: u64,
+    /// Bytes that may be used.
+    pub available_bytes: u64,
+    /// Tiles through the network.
+    pub tiles: usize,
+    /// What to know beforehand.
+    pub notices: Vec<Notice>,
+}
+
+/// Opens a file and looks at its values.
+///
+/// # Errors
+/// Those of the reader.
+pub fn open(path: &Path, as_labels: Option<bool>, task: &Task) -> anyhow::Result<Product> {
+    let content = crate::open::open(path, as_labels, task)?;
+    let look = match &content {
+        Opened::Image(image) => {
+            task.at("looking at the values", 0.0)?;
+            Some(first_look(image))
+        }
+        Opened::Labels(..) => None,
+    };
+    Ok(Product::Opened(Box::new(OpenedFile { path: path.to_owned(), content, look })))
+}
+
+/// A window to start with, the range of values and their histogram.
+#[must_use]
+pub fn first_look(image: &Image) -> Look {
+    let histogram = Histogram::of(image.first());
+    let statistics = image.statistics();
+    Look { window: viewer::window::suggested(image), range: (statistics.min, statistics.max), histogram }
+}
+
+/// A network that stays loaded between runs of the same pack.
+#[derive(Default)]
+pub struct Loaded(Mutex<Option<Pipeline>>);
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Loaded")
+    }
+}
+
+/// How a pack is to be run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The layer.
+    pub source: LayerId,
+    /// Its volumes, one per channel.
+    pub channels: Vec<Volume>,
+    /// Its name, for messages.
+    pub name: String,
+    /// The pack.
+    pub pack: Arc<ModelPack>,
+    /// `auto`, `cpu`, …
+    pub provider: String,
+    /// Compute threads.
+    pub threads: Option<usize>,
+    /// Whether a missing ONNX Runtime may be installed.
+    pub may_install: bool,
+}
+
+impl Run {
+    fn case(&self) -> Case {
+        Case::new(self.name.clone(), self.channels.clone())
+    }
+
+    /// What it would take.
+    ///
+    /// # Errors
+    /// Why the case does not fit the pack or the machine.
+    pub fn estimate(&self) -> anyhow::Result<Estimated> {
+        let family = models::family::find(&self.pack.manifest.family).context("the family of a checked pack exists")?;
+        let estimate = family.check(&self.pack, &self.case(), Limits::default())?;
+        Ok(Estimated {
+            memory_bytes: estimate.memory_bytes,
+            available_bytes: estimate.available_bytes,
+            tiles: estimate.tiles,
+            notices: estimate.notices,
+        })
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// Those of the runtime, the pack and the run.
+    pub fn run(self, loaded: &Loaded, task: &Task) -> anyhow::Result<Product> {
+        let began = std::time::Instant::now();
+        let mut slot = loop {
+            // Two runs at once would only slow each other down; the second waits, and may be cancelled meanwhile.
+            match loaded.0.try_lock() {
+                Ok(slot) => break slot,
+                Err(std::sync::TryLockError::Poisoned(poisoned)) => break PoisonError::into_inner(poisoned),
+                Err(std::sync::TryLockError::WouldBlock) => {
+                    task.at("waiting for the run before", 0.0)?;
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
+            }
+        };
+        let is_loaded = slot.as_ref().is_some_and(|p| p.steps().pack().hash == self.pack.hash);
+        if !is_loaded {
+            *slot = None;
+            let runtime = crate::runtime::find_or_install(self.may_install, task)?;
+            task.at("loading the network", 0.0)?;
+            let provider = self.provider.parse().map_err(|e: inference::Error| crate::failure::Usage(e.to_string()))?;
+            let threads = self.threads.unwrap_or_else(inference::threads::default_threads);
+            let engine = Engine::start(&EngineOptions { runtime, provider, threads })?;
+            *slot = Some(Pipeline::open(Arc::clone(&self.pack), engine, Limits::default(), task)?);
+        }
+        let pipeline = slot.as_mut().context("it was loaded above")?;
+        let outcome = pipeline.run(self.case(), task)?;
+        let Output::Labels(labels) = outcome.output;
+        Ok(Product::Segmented(Box::new(Segmented {
+            source: self.source,
+            labels,
+            notices: outcome.notices,
+            pack: self.pack.manifest.name.clone(),
+            provider: pipeline.provider().clone(),
+            seconds: began.elapsed().as_secs_f64(),
+        })))
+    }
+}
+
+/// The packs there are, with their cards.
+///
+/// # Errors
+/// Never; packs that cannot be used are left out, as `insula packs list` tells.
+pub fn packs() -> anyhow::Result<Product> {
+    let catalog = Catalog::standard();
+    let rows = catalog.packs().iter().map(|pack| {
+        let card = pack.read(models::manifest::Role::Card).map(|b| String::from_utf8_lossy(&b).into_owned());
+        PackRow {
+            info: PackInfo::of(pack),
+            pack: Arc::clone(pack),
+            card: card.unwrap_or_default(),
+            intended_use: pack.manifest.intended_use.clone(),
+        }
+    });
+    Ok(Product::Packs(rows.collect()))
+}
+
+/// Writes a volume or a segmentation; the ending of the name chooses the format.
+///
+/// # Errors
+/// Those of the writer.
+pub fn save(layer: LayerId, content: &Saved, path: &Path, task: &Task) -> anyhow::Result<Product> {
+    match content {
+        Saved::Labels(labels) => formats::save(Content::Labels(labels), path, task)?,
+        Saved::Image(image) => formats::save(image_content(image)?, path, task)?,
+    }
+    Ok(Product::Saved(layer, path.to_owned()))
+}
+
+/// What is saved: a snapshot, so that editing may go on meanwhile.
+#[derive(Clone, Debug)]
+pub enum Saved {
+    /// A segmentation.
+    Labels(Box<LabelMap>),
+    /// An image.
+    Image(Arc<Image>),
+}
+
+fn image_content(image: &Image) -> anyhow::Result<Content<'_>> {
+    Ok(Content::Image(image))
+}
+
+/// Counts voxels per label.
+///
+/// # Errors
+/// [`formats::Error::Cancelled`].
+pub fn count(layer: LayerId, revision: u64, labels: &formats::Shared<u16>) -> anyhow::Result<Product> {
+    use rayon::prelude::*;
+    let voxels = labels.as_slice().context("label volumes lie in one piece")?;
+    let total = voxels
+        .par_chunks(1 << 18)
+        .map(|chunk| {
+            // Most voxels equal the one before: count runs, not voxels.
+            let mut counts = std::collections::HashMap::<u16, u64>::new();
+            for run in chunk.chunk_by(|a, b| a == b) {
+                *counts.entry(run[0]).or_default() += run.len() as u64;
+            }
+            counts
+        })
+        .reduce(Default::default, |mut a, b| {
+            for (id, n) in b {
+                *a.entry(id).or_default() += n;
+            }
+            a
+        });
+    let mut rows: Vec<(u16, u64)> = total.into_iter().filter(|(id, _)| *id != 0).collect();
+    rows.sort_unstable();
+    Ok(Product::Counted(layer, revision, rows))
+}

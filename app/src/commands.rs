@@ -31,6 +31,8 @@ pub enum Command {
     SaveTable,
     /// Save a picture of the window.
     SaveScreenshot,
+    /// Save a picture of a pane.
+    SavePane,
     /// Save turning pictures of the 3-D view.
     SaveTurntable,
     /// Save layers, views and edits as one file.
@@ -213,6 +215,7 @@ pub static ACTIONS: &[Action] = actions! {
         C::SaveMesh, "save-mesh", "Save surfaces…", "Surfaces of the segmentation as STL, OBJ, PLY or GLB", None, labels;
         C::SaveTable, "save-table", "Save label table…", "Names, voxels and volumes as CSV", None, labels;
         C::SaveScreenshot, "save-screenshot", "Save picture…", "The window as a PNG picture", key(NONE, Key::F12), something;
+        C::SavePane, "save-pane", "Save picture of a pane…", "The pane that the pointer was over last, as a PNG picture", key(Modifiers::SHIFT, Key::F12), something;
         C::SaveTurntable, "save-turntable", "Save turntable…", "The 3-D view turned once round, as numbered PNG pictures", None, something;
         C::SaveSession, "save-session", "Save session…", "Layers, views and edits as one file", None, something;
         C::CloseLayer, "close-layer", "Close layer", "Close the active layer", key(CTRL, Key::W), something;

@@ -28,4 +28,5 @@ mod quicklook;
 pub mod request;
 mod runtime;
 mod segment;
+pub mod session;
 pub mod settings;

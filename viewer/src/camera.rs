@@ -129,6 +129,11 @@ impl Camera {
         self.orientation = normalised(multiply(self.orientation, about([0.0, 0.0, 1.0], -angle_rad)));
     }
 
+    /// Goes round the focus, about an axis of the world (RAS+, unit length), counter-clockwise seen from its tip.
+    pub fn turn_about_ras(&mut self, axis_ras: [f64; 3], angle_rad: f64) {
+        self.orientation = normalised(multiply(about(axis_ras, angle_rad), self.orientation));
+    }
+
     /// Moves with a drag of `(dx, dy)` pixels (right and down positive): what lies in the plane of the focus follows
     /// the pointer.
     pub fn pan_by(&mut self, dx: f64, dy: f64, height_px: f64) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// What a chosen path is for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Purpose {
     /// Files to be opened.
     Open,
@@ -24,6 +24,8 @@ pub enum Purpose {
     SaveTable(viewer::LayerId),
     /// Where the picture of the window goes.
     SaveScreenshot,
+    /// Where the picture of a pane goes.
+    SavePane,
     /// The folder for pictures of the turning volume.
     SaveTurntable,
     /// Where the session goes.
@@ -45,10 +47,13 @@ pub struct Ask {
     pub filters: Vec<(String, Vec<String>)>,
 }
 
+/// An answer: what was asked for, and the paths.
+pub type Answer = (Purpose, Vec<PathBuf>);
+
 /// Somebody who can be asked for files.
 pub trait Chooser {
     /// Asks; the answer, if any, is sent later.
-    fn ask(&mut self, ask: Ask, answer: Sender<(Purpose, Vec<PathBuf>)>, wake: Box<dyn Fn() + Send>);
+    fn ask(&mut self, ask: Ask, answer: Sender<Answer>, wake: Box<dyn Fn() + Send>);
 }
 
 /// The desktop's own dialogs.
@@ -56,7 +61,7 @@ pub trait Chooser {
 pub struct Native;
 
 impl Chooser for Native {
-    fn ask(&mut self, ask: Ask, answer: Sender<(Purpose, Vec<PathBuf>)>, wake: Box<dyn Fn() + Send>) {
+    fn ask(&mut self, ask: Ask, answer: Sender<Answer>, wake: Box<dyn Fn() + Send>) {
         let mut dialog = rfd::AsyncFileDialog::new().set_title(&ask.title);
         for (name, endings) in &ask.filters {
             dialog = dialog.add_filter(name, endings);
@@ -72,8 +77,8 @@ impl Chooser for Native {
             handles.unwrap_or_default().iter().map(|h| h.path().to_owned()).collect::<Vec<_>>()
         };
         let one = move |handle: Option<rfd::FileHandle>| many(handle.map(|h| vec![h]));
-        type Answer = std::pin::Pin<Box<dyn Future<Output = Vec<PathBuf>> + Send>>;
-        let future: Answer = match ask.purpose {
+        type Picked = std::pin::Pin<Box<dyn Future<Output = Vec<PathBuf>> + Send>>;
+        let future: Picked = match ask.purpose {
             Purpose::Open => {
                 let picked = dialog.pick_files();
                 Box::pin(async move { many(picked.await) })
@@ -109,7 +114,7 @@ impl Chooser for Native {
 pub struct Answers(pub VecDeque<Vec<PathBuf>>);
 
 impl Chooser for Answers {
-    fn ask(&mut self, ask: Ask, answer: Sender<(Purpose, Vec<PathBuf>)>, wake: Box<dyn Fn() + Send>) {
+    fn ask(&mut self, ask: Ask, answer: Sender<Answer>, wake: Box<dyn Fn() + Send>) {
         if let Some(paths) = self.0.pop_front() {
             let _ = answer.send((ask.purpose, paths));
             wake();
@@ -119,6 +124,6 @@ impl Chooser for Answers {
 
 /// The two ends of the channel for answers.
 #[must_use]
-pub fn answers() -> (Sender<(Purpose, Vec<PathBuf>)>, Receiver<(Purpose, Vec<PathBuf>)>) {
+pub fn answers() -> (Sender<Answer>, Receiver<Answer>) {
     channel()
 }

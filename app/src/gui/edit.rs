@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use eframe::egui::{self, Context, DragValue, RichText, Slider, Ui};
+use serde::{Deserialize, Serialize};
+use viewer::measure::{self, Shape, Size};
 use viewer::panes::{Measured, Stroke};
 use viewer::tools::{self, Brush, Extent, History, LabelEdit, Over, Tip, ValueRange};
 use viewer::{Content, LayerId, Plane};
 
-use super::work::Product;
 use super::App;
+use super::work::Product;
 use crate::commands::Command;
 
 /// A region that grows beyond this many voxels has leaked.
 const REGION_CAP: u64 = 50_000_000;
 
 /// What the left button does in a slice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Tool {
     #[default]
     Cursor,
@@ -29,7 +31,7 @@ pub(super) enum Tool {
 }
 
 /// The outline of a region that is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum RoiForm {
     Ellipse,
     Rectangle,
@@ -45,7 +47,7 @@ enum OverChoice {
 }
 
 /// A finished or growing measurement.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Measurement {
     tool: Tool,
     plane: Plane,
@@ -138,7 +140,10 @@ fn outline(form: RoiForm, plane: Plane, a: [f64; 3], b: [f64; 3]) -> Vec<[f64; 3
         RoiForm::Ellipse => {
             let steps = 48;
             let turn = std::f64::consts::TAU / f64::from(steps);
-            (0..steps).map(|n| (f64::from(n) * turn).sin_cos()).map(|(s, c)| at(0.5 + c / 2.0, 0.5 + s / 2.0)).collect()
+            (0..steps)
+                .map(|n| (f64::from(n) * turn).sin_cos())
+                .map(|(s, c)| at(0.5 + c / 2.0, 0.5 + s / 2.0))
+                .collect()
         }
     }
 }
@@ -191,13 +196,16 @@ impl App {
         let chosen = self.labels.chosen;
         ui.horizontal(|ui| {
             super::labels::chip(ui, table.rgb(chosen));
-            let combo = egui::ComboBox::from_id_salt("paint label").selected_text(table.name(chosen)).width(170.0);
+            let combo =
+                egui::ComboBox::from_id_salt("paint label").selected_text(table.name(chosen)).width(170.0);
             let response = combo.show_ui(ui, |ui| {
                 for entry in table.entries.iter().filter(|e| e.id != 0) {
                     ui.selectable_value(&mut self.labels.chosen, entry.id, &entry.name);
                 }
             });
-            response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Label to paint"));
+            response
+                .response
+                .widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Label to paint"));
             if ui.button("+").on_hover_text("Add a label").clicked() {
                 self.add_label(ui.ctx(), id);
             }
@@ -209,7 +217,10 @@ impl App {
         if matches!(edit.tool, Tool::Brush | Tool::Eraser) {
             ui.horizontal(|ui| {
                 let label = ui.label("Radius");
-                let slider = Slider::new(&mut edit.radius_mm, 0.1..=50.0).logarithmic(true).suffix(" mm").max_decimals(1);
+                let slider = Slider::new(&mut edit.radius_mm, 0.1..=50.0)
+                    .logarithmic(true)
+                    .suffix(" mm")
+                    .max_decimals(1);
                 ui.add(slider).labelled_by(label.id).on_hover_text("Alt and wheel in a pane change it too");
             });
             ui.horizontal(|ui| {
@@ -226,7 +237,8 @@ impl App {
         if edit.tool == Tool::Region {
             ui.horizontal(|ui| {
                 let label = ui.label("Values within ±");
-                ui.add(DragValue::new(&mut edit.tolerance).range(0.0..=f64::MAX).speed(1.0)).labelled_by(label.id);
+                ui.add(DragValue::new(&mut edit.tolerance).range(0.0..=f64::MAX).speed(1.0))
+                    .labelled_by(label.id);
                 ui.weak("of the one clicked");
             });
         }
@@ -242,7 +254,10 @@ impl App {
         if edit.tool == Tool::Region {
             return;
         }
-        let window = self.document.active_image().and_then(|id| self.document.scene.layer(id)?.image().map(|i| i.window));
+        let window = self
+            .document
+            .active_image()
+            .and_then(|id| self.document.scene.layer(id)?.image().map(|i| i.window));
         let mut limits = edit.limit.is_some();
         if ui.checkbox(&mut limits, "Only on values").changed() {
             edit.limit = limits.then(|| window.map_or((0.0, 1.0), |w| (w.low, w.high)));
@@ -276,12 +291,20 @@ impl App {
         ui.label(RichText::new("The chosen label").strong());
         ui.horizontal_wrapped(|ui| {
             let connectivity = formats::components::Connectivity::Six;
-            if ui.button("Keep largest").on_hover_text("Take away all but its largest connected part").clicked() {
+            if ui
+                .button("Keep largest")
+                .on_hover_text("Take away all but its largest connected part")
+                .clicked()
+            {
                 self.compute(ui.ctx(), id, "Keep largest", move |l, _, task| {
                     tools::keep_largest(&l.labels, Some(&[label]), connectivity, task)
                 });
             }
-            if ui.button("Interpolate").on_hover_text("Fill the slices between painted ones (axial)").clicked() {
+            if ui
+                .button("Interpolate")
+                .on_hover_text("Fill the slices between painted ones (axial)")
+                .clicked()
+            {
                 self.compute(ui.ctx(), id, "Interpolate", move |l, _, task| {
                     let axis = l.grid.axes_ras().iter().position(|(world, _)| *world == 2).unwrap_or(2);
                     tools::interpolate(&l.labels, &l.grid, label, axis, &Over::Background, task)
@@ -325,7 +348,9 @@ impl App {
                     ui.selectable_value(&mut self.edit.merge_into, entry.id, &entry.name);
                 }
             });
-            response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Merge into"));
+            response
+                .response
+                .widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Merge into"));
             if goes {
                 self.compute(ui.ctx(), id, "Merge", move |l, _, _| {
                     Ok(tools::merge(&l.labels, &l.table, &[label], into))
@@ -345,7 +370,11 @@ impl App {
         self.compute(ctx, id, "Add label", |l, _, _| {
             let number = tools::free_id(&l.labels, &l.table)
                 .ok_or_else(|| tools::Error::Argument("all 65535 label numbers are taken".to_owned()))?;
-            let entry = formats::LabelEntry::new(number, format!("Label {number}"), formats::labels::default_rgb(number));
+            let entry = formats::LabelEntry::new(
+                number,
+                format!("Label {number}"),
+                formats::labels::default_rgb(number),
+            );
             tools::add_label(&l.labels, &l.table, entry)
         });
     }
@@ -356,12 +385,19 @@ impl App {
         ctx: &Context,
         id: LayerId,
         title: &'static str,
-        work: impl FnOnce(&viewer::LabelLayer, Option<&formats::Volume>, &formats::Task) -> tools::Result<LabelEdit>
+        work: impl FnOnce(
+            &viewer::LabelLayer,
+            Option<&formats::Volume>,
+            &formats::Task,
+        ) -> tools::Result<LabelEdit>
         + Send
         + 'static,
     ) {
         let Some(labels) = self.document.scene.layer(id).and_then(|l| l.labels()).cloned() else { return };
-        let image = self.document.active_image().and_then(|i| Some(self.document.scene.layer(i)?.image()?.volume().clone()));
+        let image = self
+            .document
+            .active_image()
+            .and_then(|i| Some(self.document.scene.layer(i)?.image()?.volume().clone()));
         self.start_job(ctx, title, move |task| {
             let edit = work(&labels, image.as_ref(), task)?;
             Ok(Product::Edited { layer: id, revision: labels.revision, title, edit })
@@ -369,7 +405,14 @@ impl App {
     }
 
     /// An edit was computed.
-    pub(super) fn edited(&mut self, ctx: &Context, layer: LayerId, revision: u64, title: &'static str, edit: LabelEdit) {
+    pub(super) fn edited(
+        &mut self,
+        ctx: &Context,
+        layer: LayerId,
+        revision: u64,
+        title: &'static str,
+        edit: LabelEdit,
+    ) {
         let Some(labels) = self.document.scene.layer(layer).and_then(|l| l.labels()) else { return };
         if labels.revision != revision {
             self.say(ctx, format!("{title}: the labels changed meanwhile; please do it again"));
@@ -382,7 +425,9 @@ impl App {
 
     /// Changes labels, and tells everybody who must know: the card, the journal, the list of what is not saved.
     fn apply(&mut self, id: LayerId, edit: &LabelEdit) -> bool {
-        let Some(Content::Labels(labels)) = self.document.scene.layer_mut(id).map(|l| &mut l.content) else { return false };
+        let Some(Content::Labels(labels)) = self.document.scene.layer_mut(id).map(|l| &mut l.content) else {
+            return false;
+        };
         let before = labels.revision;
         // The picture of the volume holds a snapshot; a copy would be made of all labels if it were not let go.
         if let Err(error) = edit.apply_to_layer(labels) {
@@ -500,7 +545,11 @@ impl App {
                 (Tool::Distance, "Distance", "Drag from one point to the other"),
                 (Tool::Angle, "Angle", "Click three points; the second is the corner"),
                 (Tool::Roi(RoiForm::Ellipse), "Ellipse", "Drag a box: mean, SD, least, greatest value, area"),
-                (Tool::Roi(RoiForm::Rectangle), "Rectangle", "Drag a box: mean, SD, least, greatest value, area"),
+                (
+                    Tool::Roi(RoiForm::Rectangle),
+                    "Rectangle",
+                    "Drag a box: mean, SD, least, greatest value, area",
+                ),
             ] {
                 if ui.selectable_label(self.edit.tool == tool, name).on_hover_text(help).clicked() {
                     self.edit.tool = tool;
@@ -520,7 +569,8 @@ impl App {
             self.edit.measurements.remove(n);
         }
         if !self.edit.measurements.is_empty() && ui.button("Copy measurements").clicked() {
-            let rows: Vec<String> = self.edit.measurements.iter().map(|m| m.text.replace('\n', ", ")).collect();
+            let rows: Vec<String> =
+                self.edit.measurements.iter().map(|m| m.text.replace('\n', ", ")).collect();
             ui.ctx().copy_text(rows.join("\n"));
         }
     }
@@ -530,9 +580,11 @@ impl App {
         let tool = self.edit.tool;
         let is_angle = tool == Tool::Angle;
         if stroke == Stroke::Begin {
-            let goes_on = self.edit.measurements.last_mut().filter(|m| {
-                is_angle && m.tool == tool && m.plane == plane && m.points_ras.len() < 3
-            });
+            let goes_on = self
+                .edit
+                .measurements
+                .last_mut()
+                .filter(|m| is_angle && m.tool == tool && m.plane == plane && m.points_ras.len() < 3);
             match goes_on {
                 Some(m) => m.points_ras.push(ras),
                 None => {
@@ -541,7 +593,8 @@ impl App {
                 }
             }
         } else if !is_angle
-            && let Some(last) = self.edit.measurements.last_mut().filter(|m| m.tool == tool && m.points_ras.len() == 2)
+            && let Some(last) =
+                self.edit.measurements.last_mut().filter(|m| m.tool == tool && m.points_ras.len() == 2)
         {
             last.points_ras[1] = ras;
         }
@@ -557,12 +610,60 @@ impl App {
     }
 }
 
+impl Editor {
+    /// Measurements for a session file.
+    pub(super) fn measurements_json(&self) -> serde_json::Value {
+        serde_json::to_value(&self.measurements).unwrap_or_default()
+    }
+
+    /// Takes measurements from a session file; what is not understood is left out.
+    pub(super) fn restore(&mut self, measurements: &serde_json::Value) {
+        self.measurements = serde_json::from_value(measurements.clone()).unwrap_or_default();
+    }
+}
+
 impl App {
     /// What a measurement says.
     fn measured_text(&self, m: &Measurement) -> String {
         match (m.tool, &m.points_ras[..]) {
-            (Tool::Distance, [a, b]) => format!("{:.1} mm", formats::affine::norm([0, 1, 2].map(|n| b[n] - a[n]))),
+            (Tool::Distance, [a, b]) => format!("{:.1} mm", measure::distance_mm(*a, *b)),
+            (Tool::Angle, [a, vertex, b]) => {
+                measure::angle_deg(*a, *vertex, *b).map_or_else(String::new, |angle| format!("{angle:.1}°"))
+            }
+            (Tool::Roi(form), [a, b]) => self.region_text(form, m.plane, *a, *b),
             _ => String::new(),
+        }
+    }
+
+    /// Values of the active image inside an outline.
+    fn region_text(&self, form: RoiForm, plane: Plane, a: [f64; 3], b: [f64; 3]) -> String {
+        let [across, down, through] = plane.axes();
+        let corners = [[a[across], a[down]], [b[across], b[down]]];
+        let shape = match form {
+            RoiForm::Rectangle => Shape::Rectangle { corners },
+            RoiForm::Ellipse => Shape::Ellipse {
+                centre: [0, 1].map(|n| f64::midpoint(corners[0][n], corners[1][n])),
+                half_axes_mm: [0, 1].map(|n| ((corners[1][n] - corners[0][n]) / 2.0).abs().max(1e-6)),
+                turn_rad: 0.0,
+            },
+        };
+        let image = self.document.active_image().and_then(|id| self.document.scene.layer(id)?.image());
+        let Some(image) = image else { return "no image here".to_owned() };
+        match measure::plane_region(image.volume(), plane, a[through], &shape) {
+            Ok(region) => {
+                let size = match region.size {
+                    Size::Area { drawn_mm2, .. } => format!("{drawn_mm2:.1} mm²"),
+                    Size::Volume { counted_mm3 } => format!("{counted_mm3:.1} mm³"),
+                };
+                match region.values {
+                    Some(v) => format!(
+                        "mean {:.2}, SD {:.2}\n{:.2} to {:.2}\n{size}, {} voxels",
+                        v.mean, v.sd, v.min, v.max, region.voxels
+                    ),
+                    None => format!("no values\n{size}"),
+                }
+            }
+            Err(error) => error.to_string(),
         }
     }
 }

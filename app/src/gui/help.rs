@@ -86,7 +86,9 @@ impl App {
     fn choices_ui(&mut self, ui: &mut Ui) {
         ui.horizontal(|ui| {
             ui.label("Theme");
-            for (theme, name) in [(Theme::Dark, "Dark"), (Theme::Light, "Light"), (Theme::System, "As the desktop")] {
+            for (theme, name) in
+                [(Theme::Dark, "Dark"), (Theme::Light, "Light"), (Theme::System, "As the desktop")]
+            {
                 if ui.selectable_label(self.settings.theme == theme, name).clicked() {
                     self.settings.theme = theme;
                     super::theme::choose(ui.ctx(), theme);
@@ -106,9 +108,9 @@ impl App {
         ui.horizontal(|ui| {
             let label = ui.label("Threads for models");
             let mut threads = self.settings.threads.unwrap_or(0);
-            let drag = egui::DragValue::new(&mut threads).range(0..=256).custom_formatter(|n, _| {
-                if n == 0.0 { "automatic".to_owned() } else { format!("{n:.0}") }
-            });
+            let drag = egui::DragValue::new(&mut threads)
+                .range(0..=256)
+                .custom_formatter(|n, _| if n == 0.0 { "automatic".to_owned() } else { format!("{n:.0}") });
             if ui.add(drag).labelled_by(label.id).changed() {
                 self.settings.threads = (threads > 0).then_some(threads);
             }
@@ -137,9 +139,7 @@ impl App {
         });
         match taken {
             Some(other) => ui.colored_label(super::theme::WARNING, format!("also {}", other.label)),
-            None if key.is_none() && !text.is_empty() => {
-                ui.colored_label(super::theme::WARNING, "not a key")
-            }
+            None if key.is_none() && !text.is_empty() => ui.colored_label(super::theme::WARNING, "not a key"),
             None => ui.label(""),
         };
         ui.end_row();
@@ -186,7 +186,14 @@ impl App {
                     row("Voxels", format!("{i} × {j} × {k}"));
                     let [x, y, z] = grid.spacing_mm();
                     row("Spacing", format!("{x:.4} × {y:.4} × {z:.4} mm"));
-                    row("Orientation", format!("{}{}", grid.orientation_code(), if grid.is_oblique() { ", oblique" } else { "" }));
+                    row(
+                        "Orientation",
+                        format!(
+                            "{}{}",
+                            grid.orientation_code(),
+                            if grid.is_oblique() { ", oblique" } else { "" }
+                        ),
+                    );
                     row("Placement from", format!("{:?}", details.meta.affine_source));
                     for r in grid.world_from_voxel.0 {
                         row("", format!("{:9.4} {:9.4} {:9.4} {:10.4}", r[0], r[1], r[2], r[3]));

@@ -11,6 +11,9 @@ use viewer::{Content, LayerId};
 use super::{App, work};
 use crate::document::Document;
 
+/// A segmentation, its revision, and its voxels per label in the order of numbers.
+type Counts = (LayerId, u64, Vec<(u16, u64)>);
+
 /// Which column the rows are sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Order {
@@ -29,7 +32,7 @@ pub(super) struct Panel {
     /// The label that tools paint with and the row that is chosen.
     pub(super) chosen: u16,
     renaming: Option<(u16, String)>,
-    counts: Option<(LayerId, u64, Vec<(u16, u64)>)>,
+    counts: Option<Counts>,
     counting: Option<(LayerId, u64)>,
 }
 
@@ -70,7 +73,7 @@ impl Panel {
 }
 
 /// The table's rows, and those of labels that occur without having one.
-fn rows(table: &LabelTable, counts: Option<&(LayerId, u64, Vec<(u16, u64)>)>) -> Vec<LabelEntry> {
+fn rows(table: &LabelTable, counts: Option<&Counts>) -> Vec<LabelEntry> {
     let mut rows: Vec<LabelEntry> = table.entries.iter().filter(|e| e.id != 0).cloned().collect();
     for (id, _) in counts.into_iter().flat_map(|(_, _, counts)| counts) {
         if table.get(*id).is_none() {
@@ -102,7 +105,8 @@ impl App {
         let voxel_ml = labels.grid.voxel_volume_mm3() / 1000.0;
         ui.add(egui::Label::new(RichText::new(&layer.name).strong()).truncate());
         ui.horizontal(|ui| {
-            let search = TextEdit::singleline(&mut self.labels.search).hint_text("Search").desired_width(120.0);
+            let search =
+                TextEdit::singleline(&mut self.labels.search).hint_text("Search").desired_width(120.0);
             let edit = ui.add(search);
             edit.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Search labels"));
             if ui.button("All").on_hover_text("Show all labels").clicked() {
@@ -139,7 +143,14 @@ impl App {
         }
     }
 
-    fn table_ui(&mut self, ui: &mut Ui, id: LayerId, rows: &[LabelEntry], voxel_ml: f64, asked: &mut Option<RowAction>) {
+    fn table_ui(
+        &mut self,
+        ui: &mut Ui,
+        id: LayerId,
+        rows: &[LabelEntry],
+        voxel_ml: f64,
+        asked: &mut Option<RowAction>,
+    ) {
         let panel = &mut self.labels;
         let mut order = (panel.order, panel.is_descending);
         let table = TableBuilder::new(ui)
@@ -178,7 +189,11 @@ impl App {
                         let mut visible = entry.visible;
                         let check = ui.checkbox(&mut visible, "");
                         check.widget_info(|| {
-                            egui::WidgetInfo::labeled(egui::Role::CheckBox, true, format!("Show {}", entry.name))
+                            egui::WidgetInfo::labeled(
+                                egui::Role::CheckBox,
+                                true,
+                                format!("Show {}", entry.name),
+                            )
                         });
                         if check.clicked() {
                             *asked = Some(RowAction::Show(entry.id, visible));
@@ -188,7 +203,11 @@ impl App {
                         let mut rgb = entry.rgb;
                         let colour = ui.color_edit_button_srgb(&mut rgb);
                         colour.widget_info(|| {
-                            egui::WidgetInfo::labeled(egui::Role::ColorWell, true, format!("Colour of {}", entry.name))
+                            egui::WidgetInfo::labeled(
+                                egui::Role::ColorWell,
+                                true,
+                                format!("Colour of {}", entry.name),
+                            )
                         });
                         if rgb != entry.rgb {
                             *asked = Some(RowAction::Colour(entry.id, rgb));
@@ -236,15 +255,22 @@ impl App {
                 self.change_table(layer, |t| t.entries.iter_mut().for_each(|e| e.visible = e.id == id));
             }
             RowAction::Centre(id) => {
-                let Some(labels) = self.document.scene.layer(layer).and_then(|l| l.labels()).cloned() else { return };
-                self.start_job(ctx, "Finding the middle", move |_| Ok(work::Product::Centred(centre_of(&labels, id))));
+                let Some(labels) = self.document.scene.layer(layer).and_then(|l| l.labels()).cloned() else {
+                    return;
+                };
+                self.start_job(ctx, "Finding the middle", move |_| {
+                    Ok(work::Product::Centred(centre_of(&labels, id)))
+                });
             }
         }
     }
 
     /// Changes a table; a name or colour is worth saving.
     fn change_table(&mut self, layer: LayerId, change: impl FnOnce(&mut LabelTable)) {
-        let Some(Content::Labels(labels)) = self.document.scene.layer_mut(layer).map(|l| &mut l.content) else { return };
+        let Some(Content::Labels(labels)) = self.document.scene.layer_mut(layer).map(|l| &mut l.content)
+        else {
+            return;
+        };
         change(Arc::make_mut(&mut labels.table));
         if let Some(details) = self.document.details.get_mut(&layer) {
             details.is_modified = true;
@@ -277,7 +303,12 @@ impl App {
     }
 }
 
-fn name_ui(ui: &mut Ui, entry: &LabelEntry, renaming: &mut Option<(u16, String)>, asked: &mut Option<RowAction>) {
+fn name_ui(
+    ui: &mut Ui,
+    entry: &LabelEntry,
+    renaming: &mut Option<(u16, String)>,
+    asked: &mut Option<RowAction>,
+) {
     if let Some((id, text)) = renaming
         && *id == entry.id
     {
@@ -294,7 +325,10 @@ fn name_ui(ui: &mut Ui, entry: &LabelEntry, renaming: &mut Option<(u16, String)>
         return;
     }
     let colour = if entry.visible { ui.visuals().text_color() } else { ui.visuals().weak_text_color() };
-    let label = egui::Label::new(RichText::new(&entry.name).color(colour)).truncate().selectable(false).sense(Sense::click());
+    let label = egui::Label::new(RichText::new(&entry.name).color(colour))
+        .truncate()
+        .selectable(false)
+        .sense(Sense::click());
     let label = ui.add(label);
     if label.double_clicked() {
         *asked = Some(RowAction::Centre(entry.id));

@@ -20,15 +20,19 @@ enum RowAction {
 impl App {
     pub(super) fn layers_ui(&mut self, ui: &mut Ui) {
         let mut open = self.settings.panels[0];
-        Panel::left("layers").default_size(264.0).size_range(200.0..=420.0).show_collapsible(ui, &mut open, |ui| {
-            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-                self.stack_ui(ui);
-                ui.separator();
-                self.look_ui(ui);
-                self.frames_ui(ui);
-                self.notices_ui(ui);
-            });
-        });
+        Panel::left("layers").default_size(264.0).size_range(200.0..=420.0).show_collapsible(
+            ui,
+            &mut open,
+            |ui| {
+                ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                    self.stack_ui(ui);
+                    ui.separator();
+                    self.look_ui(ui);
+                    self.frames_ui(ui);
+                    self.notices_ui(ui);
+                });
+            },
+        );
         self.settings.panels[0] = open;
     }
 
@@ -36,7 +40,8 @@ impl App {
         ui.horizontal(|ui| {
             ui.heading("Layers");
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                if ui.small_button("New labels").on_hover_text("An empty segmentation to paint in").clicked() {
+                if ui.small_button("New labels").on_hover_text("An empty segmentation to paint in").clicked()
+                {
                     self.command(Command::NewLabels);
                 }
                 if ui.small_button("Add…").on_hover_text("Open another file as a layer").clicked() {
@@ -50,41 +55,58 @@ impl App {
         // Topmost first, as they lie over one another.
         for layer in self.document.scene.layers.iter_mut().rev() {
             let is_active = Some(layer.id) == active;
-            let fill = if is_active { ui.visuals().selection.bg_fill.gamma_multiply(0.55) } else { Color32::TRANSPARENT };
-            egui::Frame::new().fill(fill).corner_radius(4).inner_margin(egui::Margin::symmetric(4, 2)).show(ui, |ui| {
-                ui.horizontal(|ui| {
-                    let eye = ui.checkbox(&mut layer.visible, "");
-                    let name = layer.name.clone();
-                    eye.widget_info(|| {
-                        egui::WidgetInfo::labeled(egui::Role::CheckBox, true, format!("Show {name}"))
-                    });
-                    eye.on_hover_text("Show or hide");
-                    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                        let more = ui.menu_button("…", |ui| {
-                            row_menu(ui, layer.id, &mut asked);
+            let fill = if is_active {
+                ui.visuals().selection.bg_fill.gamma_multiply(0.55)
+            } else {
+                Color32::TRANSPARENT
+            };
+            egui::Frame::new().fill(fill).corner_radius(4).inner_margin(egui::Margin::symmetric(4, 2)).show(
+                ui,
+                |ui| {
+                    ui.horizontal(|ui| {
+                        let eye = ui.checkbox(&mut layer.visible, "");
+                        let name = layer.name.clone();
+                        eye.widget_info(|| {
+                            egui::WidgetInfo::labeled(egui::Role::CheckBox, true, format!("Show {name}"))
                         });
-                        more.response.widget_info(|| {
-                            egui::WidgetInfo::labeled(egui::Role::Button, true, format!("More about {name}"))
-                        });
-                        let detail = details.get(&layer.id);
-                        if detail.is_some_and(|d| d.notices.iter().any(|n| n.level == Level::Warning)) {
-                            let mark = ui.label(RichText::new("⚠").color(WARNING));
-                            mark.on_hover_text("There are warnings; see below when the layer is active");
-                        }
-                        if detail.is_some_and(|d| d.is_modified) {
-                            ui.label(RichText::new("●").color(ACCENT).small()).on_hover_text("Not saved yet");
-                        }
-                        let kind = if layer.labels().is_some() { "labels" } else { "image" };
-                        ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
-                            let text = if is_active { RichText::new(&layer.name).strong() } else { RichText::new(&layer.name) };
-                            let label = ui.add(egui::Label::new(text).truncate().sense(egui::Sense::click()));
-                            if label.on_hover_text(format!("{kind}: {}", layer.name)).clicked() {
-                                asked = Some(RowAction::Activate(layer.id));
+                        eye.on_hover_text("Show or hide");
+                        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                            let more = ui.menu_button("…", |ui| {
+                                row_menu(ui, layer.id, &mut asked);
+                            });
+                            more.response.widget_info(|| {
+                                egui::WidgetInfo::labeled(
+                                    egui::Role::Button,
+                                    true,
+                                    format!("More about {name}"),
+                                )
+                            });
+                            let detail = details.get(&layer.id);
+                            if detail.is_some_and(|d| d.notices.iter().any(|n| n.level == Level::Warning)) {
+                                let mark = ui.label(RichText::new("⚠").color(WARNING));
+                                mark.on_hover_text("There are warnings; see below when the layer is active");
                             }
+                            if detail.is_some_and(|d| d.is_modified) {
+                                ui.label(RichText::new("●").color(ACCENT).small())
+                                    .on_hover_text("Not saved yet");
+                            }
+                            let kind = if layer.labels().is_some() { "labels" } else { "image" };
+                            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                                let text = if is_active {
+                                    RichText::new(&layer.name).strong()
+                                } else {
+                                    RichText::new(&layer.name)
+                                };
+                                let label =
+                                    ui.add(egui::Label::new(text).truncate().sense(egui::Sense::click()));
+                                if label.on_hover_text(format!("{kind}: {}", layer.name)).clicked() {
+                                    asked = Some(RowAction::Activate(layer.id));
+                                }
+                            });
                         });
                     });
-                });
-            });
+                },
+            );
         }
         match asked {
             Some(RowAction::Activate(id)) => self.document.active = Some(id),
@@ -152,17 +174,23 @@ impl App {
     }
 
     fn notices_ui(&mut self, ui: &mut Ui) {
-        let Some(details) = self.document.active.and_then(|id| self.document.details.get(&id)) else { return };
-        if details.notices.is_empty() {
+        let Some(id) = self.document.active else { return };
+        let mut notices = self.document.details.get(&id).map(|d| d.notices.clone()).unwrap_or_default();
+        // What the graphics card adds, e.g. that it shows a large volume reduced.
+        notices.extend(
+            self.pictures.notices(&self.document.scene).into_iter().filter(|(of, _)| *of == id).map(|n| n.1),
+        );
+        notices.extend(self.pictures.problem().map(|p| formats::Notice::warning("graphics-memory", p)));
+        if notices.is_empty() {
             return;
         }
         ui.separator();
         ui.label(RichText::new("Notices").strong());
-        for notice in &details.notices {
+        for notice in &notices {
             ui.horizontal_top(|ui| {
                 match notice.level {
                     Level::Warning => ui.label(RichText::new("⚠").color(WARNING)),
-                    Level::Info => ui.label(RichText::new("ℹ").weak()),
+                    Level::Info => ui.label(RichText::new("•").weak()),
                 };
                 ui.add(egui::Label::new(&notice.message).wrap());
             });
@@ -221,7 +249,8 @@ fn image_ui(ui: &mut Ui, image: &mut ImageLayer, histogram: Option<&Histogram>) 
     });
     ui.horizontal(|ui| {
         ui.label("Colours");
-        let combo = ComboBox::from_id_salt("colour map").selected_text(image.colour_map.name.as_ref()).width(150.0);
+        let combo =
+            ComboBox::from_id_salt("colour map").selected_text(image.colour_map.name.as_ref()).width(150.0);
         let response = combo.show_ui(ui, |ui| {
             for map in ColourMap::all() {
                 ui.horizontal(|ui| {
@@ -261,49 +290,57 @@ fn histogram_ui(ui: &mut Ui, histogram: &Histogram, window: &mut Window) {
     painter.rect_filled(rect, 3.0, ui.visuals().extreme_bg_color);
     let (low, high) = (histogram.low, histogram.high);
     let heights = histogram.heights();
-    let bins = heights.len() as f32;
-    for (n, height) in heights.into_iter().enumerate() {
-        let x = rect.left() + rect.width() * n as f32 / bins;
+    // One filled strip per point of the screen: bars narrower than a pixel would shimmer.
+    let columns = (rect.width().floor() as usize).max(1);
+    let colour = ui.visuals().weak_text_color().gamma_multiply(0.6);
+    for column in 0..columns {
+        let (from, to) = (column * heights.len() / columns, (column + 1) * heights.len() / columns);
+        let height = heights[from..to.max(from + 1)].iter().copied().fold(0.0, f32::max);
+        let x = rect.left() + column as f32;
         let bar = egui::Rect::from_min_max(
             egui::pos2(x, rect.bottom() - height * (rect.height() - 4.0)),
-            egui::pos2(x + rect.width() / bins, rect.bottom()),
+            egui::pos2(x + 1.0, rect.bottom()),
         );
-        painter.rect_filled(bar, 0.0, ui.visuals().weak_text_color().gamma_multiply(0.6));
+        painter.rect_filled(bar, 0.0, colour);
     }
-    let x_of = |value: f64| rect.left() + rect.width() * (((value - low) / (high - low)) as f32).clamp(0.0, 1.0);
+    let x_of =
+        |value: f64| rect.left() + rect.width() * (((value - low) / (high - low)) as f32).clamp(0.0, 1.0);
     let (left, right) = (x_of(window.low), x_of(window.high));
     let band = egui::Rect::from_x_y_ranges(left..=right, rect.y_range());
     painter.rect_filled(band, 0.0, ACCENT.gamma_multiply(0.14));
     for x in [left, right] {
         painter.vline(x, rect.y_range(), egui::Stroke::new(1.5, ACCENT));
     }
-    if response.dragged() || response.clicked() {
-        if let Some(p) = response.interact_pointer_pos() {
-            let share = f64::from(((p.x - rect.left()) / rect.width()).clamp(0.0, 1.0));
-            let value = low + share * (high - low);
-            let least = (high - low) * 1e-4;
-            // The nearer end follows the pointer.
-            if (p.x - left).abs() <= (p.x - right).abs() {
-                window.low = value.min(window.high - least);
-            } else {
-                window.high = value.max(window.low + least);
-            }
+    if (response.dragged() || response.clicked())
+        && let Some(p) = response.interact_pointer_pos()
+    {
+        let share = f64::from(((p.x - rect.left()) / rect.width()).clamp(0.0, 1.0));
+        let value = low + share * (high - low);
+        let least = (high - low) * 1e-4;
+        // The nearer end follows the pointer.
+        if (p.x - left).abs() <= (p.x - right).abs() {
+            window.low = value.min(window.high - least);
+        } else {
+            window.high = value.max(window.low + least);
         }
     }
-    response.on_hover_text(format!("Values from {low:.4} to {high:.4}, counts on a logarithmic scale. Drag an end of the window"));
+    response.on_hover_text(format!(
+        "Values from {low:.4} to {high:.4}, counts on a logarithmic scale. Drag an end of the window"
+    ));
 }
 
 /// Values over frames at the cursor.
 fn curve_ui(ui: &mut Ui, curve: &[f64], frame: usize) {
     let finite: Vec<f64> = curve.iter().copied().filter(|v| v.is_finite()).collect();
-    let (Some(low), Some(high)) = (
-        finite.iter().copied().reduce(f64::min),
-        finite.iter().copied().reduce(f64::max),
-    ) else {
+    let (Some(low), Some(high)) =
+        (finite.iter().copied().reduce(f64::min), finite.iter().copied().reduce(f64::max))
+    else {
         return;
     };
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 72.0), egui::Sense::hover());
-    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Canvas, true, "Values over frames at the cursor"));
+    response.widget_info(|| {
+        egui::WidgetInfo::labeled(egui::Role::Canvas, true, "Values over frames at the cursor")
+    });
     let painter = ui.painter_at(rect);
     painter.rect_filled(rect, 3.0, ui.visuals().extreme_bg_color);
     let span = if high > low { high - low } else { 1.0 };
@@ -312,14 +349,27 @@ fn curve_ui(ui: &mut Ui, curve: &[f64], frame: usize) {
         let x = inner.left() + inner.width() * n as f32 / (curve.len().max(2) - 1) as f32;
         egui::pos2(x, inner.bottom() - inner.height() * ((v - low) / span) as f32)
     };
-    let points: Vec<egui::Pos2> = curve.iter().enumerate().filter(|(_, v)| v.is_finite()).map(|(n, v)| at(n, *v)).collect();
+    let points: Vec<egui::Pos2> =
+        curve.iter().enumerate().filter(|(_, v)| v.is_finite()).map(|(n, v)| at(n, *v)).collect();
     painter.add(egui::Shape::line(points, egui::Stroke::new(1.5, ACCENT)));
     if let Some(value) = curve.get(frame).filter(|v| v.is_finite()) {
         painter.circle_filled(at(frame, *value), 3.5, Color32::WHITE);
     }
     let font = egui::FontId::proportional(10.0);
-    painter.text(inner.left_top(), egui::Align2::LEFT_TOP, format!("{high:.4}"), font.clone(), ui.visuals().weak_text_color());
-    painter.text(inner.left_bottom(), egui::Align2::LEFT_BOTTOM, format!("{low:.4}"), font, ui.visuals().weak_text_color());
+    painter.text(
+        inner.left_top(),
+        egui::Align2::LEFT_TOP,
+        format!("{high:.4}"),
+        font.clone(),
+        ui.visuals().weak_text_color(),
+    );
+    painter.text(
+        inner.left_bottom(),
+        egui::Align2::LEFT_BOTTOM,
+        format!("{low:.4}"),
+        font,
+        ui.visuals().weak_text_color(),
+    );
 }
 
 pub(super) fn capital(word: &str) -> String {

@@ -11,7 +11,7 @@ impl App {
     pub(super) fn menu_ui(&mut self, ui: &mut Ui) {
         let frame = egui::Frame::side_top_panel(ui.style()).inner_margin(egui::Margin::symmetric(8, 4));
         Panel::top("menu").frame(frame).show(ui, |ui| {
-            ui.horizontal(|ui| {
+            egui::MenuBar::new().ui(ui, |ui| {
                 for menu in Menu::ALL {
                     ui.menu_button(menu.name(), |ui| self.menu_rows(ui, menu));
                 }

@@ -40,7 +40,7 @@ use crate::document::{Document, Pane};
 use crate::failure::describe;
 use crate::jobs::{Ended, Jobs};
 use crate::settings::Settings;
-use dialogs::{Ask, Chooser, Purpose};
+use dialogs::{Answer, Ask, Chooser};
 use work::{Loaded, Product};
 
 /// Something that went wrong, until the user has read it.
@@ -86,7 +86,7 @@ pub struct App {
     message: Option<(String, f64)>,
     shown: Shown,
     chooser: Box<dyn Chooser>,
-    answers: (Sender<(Purpose, Vec<PathBuf>)>, Receiver<(Purpose, Vec<PathBuf>)>),
+    answers: (Sender<Answer>, Receiver<Answer>),
     pictures: pictures::Pictures,
     histograms: HashMap<LayerId, Histogram>,
     packs: Vec<work::PackRow>,
@@ -97,6 +97,8 @@ pub struct App {
     show_crosshair: bool,
     hover: Option<[f64; 3]>,
     pane_under_pointer: Option<Pane>,
+    /// The pane that the pointer was over last, and its place.
+    last_pane: Option<(Pane, egui::Rect)>,
     playing: Option<f64>,
     is_settings_saved: bool,
     pending: Vec<Command>,
@@ -148,6 +150,7 @@ impl App {
             show_crosshair: true,
             hover: None,
             pane_under_pointer: None,
+            last_pane: None,
             playing: None,
             is_settings_saved: start.keeps_settings,
             pending: Vec::new(),
@@ -243,6 +246,7 @@ impl App {
                 self.say(ctx, format!("Saved {}", path.display()));
             }
             Product::Written(path) => self.say(ctx, format!("Saved {}", path.display())),
+            Product::Session(read) => self.session_opened(*read),
             Product::Packs(packs) => {
                 self.packs = packs;
                 self.models.forget();
@@ -257,7 +261,9 @@ impl App {
                 self.start_job(ctx, "Looking for packs", |_| work::packs());
             }
             Product::Estimated(layer, pack, estimate) => self.models.estimated(layer, pack, estimate),
-            Product::Edited { layer, revision, title, edit } => self.edited(ctx, layer, revision, title, edit),
+            Product::Edited { layer, revision, title, edit } => {
+                self.edited(ctx, layer, revision, title, edit);
+            }
             Product::Centred(Some(ras)) => self.document.move_cursor(ras),
             Product::Centred(None) => self.say(ctx, "The segmentation has no voxel of this label"),
             Product::Counted(layer, revision, counts) => self.labels.counted(layer, revision, counts),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use eframe::egui::{self, Color32, Context, RichText, Ui};
+use formats::Level;
 use viewer::LayerId;
 
 use super::dialogs::{Ask, Purpose};
@@ -71,7 +72,11 @@ impl App {
         }
         ui.add_space(4.0);
         ui.horizontal_wrapped(|ui| {
-            if ui.button("Import…").on_hover_text("Make a pack of a checkpoint, or install a pack folder").clicked() {
+            if ui
+                .button("Import…")
+                .on_hover_text("Make a pack of a checkpoint, or install a pack folder")
+                .clicked()
+            {
                 self.command(Command::ImportPack);
             }
             ui.checkbox(&mut self.settings.segment_on_open, "Segment on open");
@@ -91,7 +96,11 @@ impl App {
     fn pack_ui(&mut self, ui: &mut Ui, n: usize, layer: Option<LayerId>) {
         let row = &self.packs[n];
         let is_chosen = self.settings.pack.as_deref() == Some(row.info.id.as_str());
-        let stroke = if is_chosen { egui::Stroke::new(1.5, ACCENT) } else { ui.visuals().widgets.noninteractive.bg_stroke };
+        let stroke = if is_chosen {
+            egui::Stroke::new(1.5, ACCENT)
+        } else {
+            ui.visuals().widgets.noninteractive.bg_stroke
+        };
         let (info, intended) = (row.info.clone(), row.intended_use.clone());
         let (mut runs, mut shows, mut chooses) = (false, false, false);
         let frame = egui::Frame::new()
@@ -117,11 +126,18 @@ impl App {
             }
             ui.horizontal(|ui| {
                 let can_run = layer.is_some() && !self.is_busy();
-                let button = egui::Button::new(RichText::new("Run").strong().color(Color32::WHITE)).fill(ACCENT.gamma_multiply(0.7));
-                runs = ui.add_enabled(can_run, button).on_hover_text("Segment the active image (Ctrl+Enter)").clicked();
-                shows = ui.button("Card").on_hover_text("What it was trained on, how good it is, its limits").clicked();
+                let button = egui::Button::new(RichText::new("Run").strong().color(Color32::WHITE))
+                    .fill(ACCENT.gamma_multiply(0.7));
+                runs = ui
+                    .add_enabled(can_run, button)
+                    .on_hover_text("Segment the active image (Ctrl+Enter)")
+                    .clicked();
+                shows = ui
+                    .button("Card")
+                    .on_hover_text("What it was trained on, how good it is, its limits")
+                    .clicked();
                 if !intended.is_empty() {
-                    ui.weak("ℹ").on_hover_text(intended);
+                    ui.weak("use").on_hover_text(intended);
                 }
             });
         });
@@ -148,7 +164,10 @@ impl App {
                     inference::memory::in_words(estimate.available_bytes)
                 ));
                 for notice in &estimate.notices {
-                    ui.label(RichText::new(&notice.message).color(WARNING));
+                    match notice.level {
+                        Level::Warning => ui.label(RichText::new(&notice.message).color(WARNING)),
+                        Level::Info => ui.weak(&notice.message),
+                    };
                 }
             }
             Some(Some(Err(reason))) => {
@@ -181,7 +200,9 @@ impl App {
                     ui.selectable_value(&mut self.settings.provider, name.clone(), name);
                 }
             });
-            response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Compute on"));
+            response
+                .response
+                .widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Compute on"));
         });
     }
 
@@ -198,7 +219,13 @@ impl App {
             first.image.frames.clone()
         } else {
             // Images in the order of layers, bottom first; the pack says when their number does not fit.
-            self.document.scene.layers.iter().filter_map(|l| Some(l.image()?.volume().clone())).take(wanted).collect()
+            self.document
+                .scene
+                .layers
+                .iter()
+                .filter_map(|l| Some(l.image()?.volume().clone()))
+                .take(wanted)
+                .collect()
         };
         Some(Run {
             source: layer,
@@ -222,7 +249,8 @@ impl App {
         let chosen = self.settings.pack.clone();
         let at = self.packs.iter().position(|p| Some(&p.info.id) == chosen.as_ref());
         let Some(n) = at.or(if self.packs.is_empty() { None } else { Some(0) }) else {
-            let error = anyhow::anyhow!("no pack is installed (yet); import one, or wait until packs are listed");
+            let error =
+                anyhow::anyhow!("no pack is installed (yet); import one, or wait until packs are listed");
             self.complain("Segmenting", &error);
             return;
         };
@@ -242,25 +270,24 @@ impl App {
         self.document.add_labels(result.labels, name, Some(result.source), result.notices);
         let provider = result.provider.used.to_string();
         self.say(ctx, format!("{}: {:.1} s on {provider}", result.pack, result.seconds));
-        self.models.last = Some(Last {
-            pack: result.pack,
-            seconds: result.seconds,
-            provider,
-            why: result.provider.why,
-        });
+        self.models.last =
+            Some(Last { pack: result.pack, seconds: result.seconds, provider, why: result.provider.why });
         self.shown.tab = Tab::Labels;
     }
 
     pub(super) fn ask_for_pack(&mut self, ctx: &Context) {
         let endings = ["pt", "pth", "bin", "safetensors", "ckpt", "toml"].map(str::to_owned).to_vec();
         let folder = self.recent_folder();
-        self.ask(ctx, Ask {
-            purpose: Purpose::ImportPack,
-            title: "Checkpoint, or pack.toml of a pack".to_owned(),
-            name: String::new(),
-            folder,
-            filters: vec![("Checkpoints and packs".to_owned(), endings)],
-        });
+        self.ask(
+            ctx,
+            Ask {
+                purpose: Purpose::ImportPack,
+                title: "Checkpoint, or pack.toml of a pack".to_owned(),
+                name: String::new(),
+                folder,
+                filters: vec![("Checkpoints and packs".to_owned(), endings)],
+            },
+        );
     }
 
     /// Imports a pack folder (or its `pack.toml`) at once; for a checkpoint asks what kind of network it holds.
@@ -284,7 +311,8 @@ impl App {
             });
             return;
         };
-        let title = format!("Installing {}", folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy());
+        let title =
+            format!("Installing {}", folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy());
         self.start_job(ctx, title, move |_| {
             Ok(Product::PackInstalled(Box::new(crate::packs::install(&folder, false)?)))
         });
@@ -315,7 +343,11 @@ impl App {
             });
             ui.horizontal(|ui| {
                 ui.label("Attention divided by the root of");
-                for (value, name) in [(None, "as the preset says"), (Some("num_heads"), "heads"), (Some("head_dim"), "dimension")] {
+                for (value, name) in [
+                    (None, "as the preset says"),
+                    (Some("num_heads"), "heads"),
+                    (Some("head_dim"), "dimension"),
+                ] {
                     ui.selectable_value(&mut form.attention_scale, value.map(str::to_owned), name);
                 }
             });

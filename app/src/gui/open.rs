@@ -26,16 +26,19 @@ impl App {
         images.sort();
         images.dedup();
         let folder = self.recent_folder();
-        self.ask(ctx, Ask {
-            purpose: Purpose::Open,
-            title: "Open".to_owned(),
-            name: String::new(),
-            folder,
-            filters: vec![
-                ("Images and volumes".to_owned(), images),
-                ("All files".to_owned(), vec!["*".to_owned()]),
-            ],
-        });
+        self.ask(
+            ctx,
+            Ask {
+                purpose: Purpose::Open,
+                title: "Open".to_owned(),
+                name: String::new(),
+                folder,
+                filters: vec![
+                    ("Images and volumes".to_owned(), images),
+                    ("All files".to_owned(), vec!["*".to_owned()]),
+                ],
+            },
+        );
     }
 
     /// Opens files and folders, each on a thread of its own.
@@ -45,11 +48,15 @@ impl App {
                 match crate::open::files_in(&path) {
                     Ok(files) if files.is_empty() => self.complain(
                         format!("Opening {}", path.display()),
-                        &anyhow::anyhow!("no file of a known format is in this folder (folders inside it are not searched)"),
+                        &anyhow::anyhow!(
+                            "no file of a known format is in this folder (folders inside it are not searched)"
+                        ),
                     ),
                     Ok(files) => self.open_files(ctx, files),
                     Err(error) => self.complain(format!("Opening {}", path.display()), &error),
                 }
+            } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case(crate::session::ENDING)) {
+                self.open_session(ctx, path);
             } else {
                 self.open_files(ctx, vec![path]);
             }
@@ -134,7 +141,11 @@ impl App {
             Purpose::SaveLayer(id) => self.save_to(ctx, id, first),
             Purpose::SaveTable(id) => self.save_table(ctx, id, first),
             Purpose::SaveScreenshot => self.save_screenshot(ctx, first),
-            Purpose::OpenSession | Purpose::SaveSession | Purpose::SaveMesh(_) | Purpose::SaveTurntable => {}
+            Purpose::SavePane => self.save_pane(ctx, first),
+            Purpose::OpenSession => self.open_session(ctx, first),
+            Purpose::SaveSession => self.save_session(ctx, first),
+            Purpose::SaveMesh(id) => self.save_mesh(ctx, id, first),
+            Purpose::SaveTurntable => self.save_turntable(ctx, first),
         }
     }
 }

@@ -49,7 +49,9 @@ impl App {
         let mut picked = None;
         let modal = Modal::new(egui::Id::unique("palette")).show(ctx, |ui| {
             ui.set_width(480.0);
-            let hint = TextEdit::singleline(&mut palette.text).hint_text("Type a command").desired_width(f32::INFINITY);
+            let hint = TextEdit::singleline(&mut palette.text)
+                .hint_text("Type a command")
+                .desired_width(f32::INFINITY);
             let edit = ui.add(hint);
             edit.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Command"));
             edit.request_focus();
@@ -59,7 +61,9 @@ impl App {
             ScrollArea::vertical().max_height(360.0).show(ui, |ui| {
                 for (n, (action, _)) in found.iter().enumerate() {
                     let is_available = (action.available)(&self.document);
-                    let mut button = egui::Button::new(action.label).selected(n == palette.chosen).frame_when_inactive(false);
+                    let mut button = egui::Button::new(action.label)
+                        .selected(n == palette.chosen)
+                        .frame_when_inactive(false);
                     button = button.right_text(RichText::new(action.menu.name()).weak());
                     if let Some(key) = commands::key_of(action, &self.settings) {
                         button = button.shortcut_text(ui.ctx().format_shortcut(&key));
@@ -80,7 +84,10 @@ impl App {
                 }
             });
         });
-        if enter && let Some((action, _)) = found.get(palette.chosen).filter(|(a, _)| (a.available)(&self.document)) {
+        if enter
+            && let Some((action, _)) =
+                found.get(palette.chosen).filter(|(a, _)| (a.available)(&self.document))
+        {
             picked = Some(action.command);
         }
         if picked.is_some() || modal.should_close() || ctx.input(|i| i.key_pressed(Key::Escape)) {
@@ -100,7 +107,11 @@ mod tests {
     #[test]
     fn words_are_found_anywhere_and_labels_come_first() {
         let best = |text: &str| {
-            ACTIONS.iter().filter_map(|a| Some((score(a, text)?, a))).max_by_key(|(s, _)| *s).map(|(_, a)| a.id)
+            ACTIONS
+                .iter()
+                .filter_map(|a| Some((score(a, text)?, a)))
+                .max_by_key(|(s, _)| *s)
+                .map(|(_, a)| a.id)
         };
         assert_eq!(best("undo"), Some("undo"));
         assert_eq!(best("scr"), None);

@@ -12,7 +12,8 @@ const GAP: f32 = 3.0;
 
 impl App {
     pub(super) fn panes_ui(&mut self, ui: &mut Ui, frame: &mut eframe::Frame) {
-        let background = if ui.visuals().dark_mode { Color32::from_rgb(14, 15, 18) } else { Color32::from_gray(205) };
+        let background =
+            if ui.visuals().dark_mode { Color32::from_rgb(14, 15, 18) } else { Color32::from_gray(205) };
         egui::CentralPanel::default().frame(egui::Frame::new().fill(background)).show(ui, |ui| {
             let area = ui.available_rect_before_wrap();
             self.pane_under_pointer = None;
@@ -22,6 +23,9 @@ impl App {
                 ui.ctx().request_repaint();
             }
             for (pane, rect) in self.places(area) {
+                if self.last_pane.is_none_or(|(last, _)| last == pane) || ui.rect_contains_pointer(rect) {
+                    self.last_pane = Some((pane, rect));
+                }
                 match pane {
                     Pane::Slice(plane) => self.slice_ui(ui, frame, plane, rect),
                     Pane::Volume => self.volume_pane_ui(ui, rect),
@@ -50,7 +54,10 @@ impl App {
                     .enumerate()
                     .map(|(n, plane)| {
                         let left = area.left() + (width + GAP) * n as f32;
-                        (Pane::Slice(plane), Rect::from_min_size(pos2(left, area.top()), vec2(width, area.height())))
+                        (
+                            Pane::Slice(plane),
+                            Rect::from_min_size(pos2(left, area.top()), vec2(width, area.height())),
+                        )
                     })
                     .collect()
             }
@@ -116,12 +123,12 @@ impl App {
             self.hover = shown.hover_ras.or(self.hover);
         }
         for action in shown.actions {
-            self.slice_action(ui.ctx(), plane, index, action);
+            self.slice_action(ui.ctx(), plane, index, &action);
         }
     }
 
-    fn slice_action(&mut self, ctx: &egui::Context, plane: Plane, index: usize, action: ViewAction) {
-        match action {
+    fn slice_action(&mut self, ctx: &egui::Context, plane: Plane, index: usize, action: &ViewAction) {
+        match *action {
             ViewAction::MoveCursor(ras) => self.document.move_cursor(ras),
             ViewAction::Scroll(steps) => {
                 if self.document.is_flat() {
@@ -147,7 +154,9 @@ impl App {
 
     fn drag_window(&mut self, level: f64, width: f64) {
         let Some(id) = self.document.active_image() else { return };
-        let Some(Content::Image(image)) = self.document.scene.layer_mut(id).map(|l| &mut l.content) else { return };
+        let Some(Content::Image(image)) = self.document.scene.layer_mut(id).map(|l| &mut l.content) else {
+            return;
+        };
         let old = image.window;
         let least = (image.value_range.1 - image.value_range.0).abs().max(1e-9) * 1e-4;
         let wide = (old.width() * (1.0 + 2.0 * width)).max(least);

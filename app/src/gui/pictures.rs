@@ -34,7 +34,6 @@ pub(super) struct Pictures {
 #[derive(Default)]
 struct Volume {
     asked: Option<VolumeKey>,
-    number: u64,
     picture: Option<TextureHandle>,
     note: String,
 }
@@ -120,7 +119,10 @@ impl Pictures {
         match &self.card {
             Some(card) if card.gpu.tier.is_software => (
                 "no GPU: drawn by the processor".to_owned(),
-                format!("{}. Everything works; 3-D is computed on threads of its own.", card.gpu.tier.summary()),
+                format!(
+                    "{}. Everything works; 3-D is computed on threads of its own.",
+                    card.gpu.tier.summary()
+                ),
             ),
             Some(card) => (card.gpu.tier.adapter.clone(), card.gpu.tier.summary()),
             None => ("no graphics adapter".to_owned(), "Pictures are computed on the processor.".to_owned()),
@@ -214,7 +216,14 @@ impl Pictures {
         Some(id)
     }
 
-    fn plain_slice(&mut self, ctx: &Context, scene: &Scene, view: SliceView, size_px: [usize; 2], index: usize) -> TextureId {
+    fn plain_slice(
+        &mut self,
+        ctx: &Context,
+        scene: &Scene,
+        view: SliceView,
+        size_px: [usize; 2],
+        index: usize,
+    ) -> TextureId {
         let key = SliceKey {
             layers: layer_keys(scene),
             view,
@@ -252,13 +261,7 @@ impl Pictures {
         };
         if self.volume.asked.as_ref() != Some(&key) {
             self.volume.asked = Some(key);
-            self.volume.number += 1;
-            let request = Request {
-                number: self.volume.number,
-                scene: scene.clone(),
-                view: self.volume_view.clone(),
-                size_px,
-            };
+            let request = Request { scene: scene.clone(), view: self.volume_view.clone(), size_px };
             let waker = ctx.clone();
             self.thread.ask(request, &self.caster, move || waker.request_repaint());
         }

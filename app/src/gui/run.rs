@@ -1,11 +1,11 @@
 //! Carrying out commands.
 
 use eframe::egui::{Context, ViewportCommand};
-use viewer::{Content, Convention, Plane};
+use viewer::{Content, Convention, Plane, StandardView};
 
 use super::dialogs::{Ask, Purpose};
 use super::{App, Tab, palette, theme};
-use crate::commands::Command;
+use crate::commands::{Command, Side};
 use crate::document::Layout;
 use crate::settings::Theme;
 
@@ -16,13 +16,16 @@ impl App {
             Command::Open => self.ask_for_files(ctx),
             Command::OpenFolder => {
                 let folder = self.recent_folder();
-                self.ask(ctx, Ask {
-                    purpose: Purpose::OpenFolder,
-                    title: "Open folder".to_owned(),
-                    name: String::new(),
-                    folder,
-                    filters: Vec::new(),
-                });
+                self.ask(
+                    ctx,
+                    Ask {
+                        purpose: Purpose::OpenFolder,
+                        title: "Open folder".to_owned(),
+                        name: String::new(),
+                        folder,
+                        filters: Vec::new(),
+                    },
+                );
             }
             Command::OpenSample => self.open_sample(ctx),
             Command::ImportPack => self.ask_for_pack(ctx),
@@ -31,7 +34,23 @@ impl App {
             Command::Cancel => self.cancel(ctx),
             Command::Save | Command::SaveAs => self.save_active(ctx, command == Command::SaveAs),
             Command::SaveTable => self.ask_for_table(ctx),
-            Command::SaveScreenshot => self.ask_for_screenshot(ctx),
+            Command::SaveScreenshot => self.ask_for_picture(ctx, Purpose::SaveScreenshot),
+            Command::SavePane => self.ask_for_picture(ctx, Purpose::SavePane),
+            Command::SaveMesh => self.ask_for_mesh(ctx),
+            Command::SaveTurntable => self.ask_for_turntable(ctx),
+            Command::SaveSession => self.ask_for_session(ctx, false),
+            Command::OpenSession => self.ask_for_session(ctx, true),
+            Command::View3d(side) => {
+                let view = match side {
+                    Side::Anterior => StandardView::Anterior,
+                    Side::Posterior => StandardView::Posterior,
+                    Side::Left => StandardView::Left,
+                    Side::Right => StandardView::Right,
+                    Side::Superior => StandardView::Superior,
+                    Side::Inferior => StandardView::Inferior,
+                };
+                self.pictures.volume_view.camera.look_from(view);
+            }
             Command::CloseLayer => {
                 if let Some(id) = self.document.active {
                     self.document.remove(id);
@@ -149,7 +168,8 @@ impl App {
             self.playing = None;
             return;
         };
-        let seconds = axes.first().filter(|a| a.unit == "s" && a.step > 0.0).map_or(0.1, |a| a.step).clamp(0.05, 0.5);
+        let seconds =
+            axes.first().filter(|a| a.unit == "s" && a.step > 0.0).map_or(0.1, |a| a.step).clamp(0.05, 0.5);
         let now = ctx.input(|i| i.time);
         if now - last >= seconds {
             self.document.set_frame(id, frame + 1);

@@ -7,26 +7,33 @@ use super::{App, Tab};
 impl App {
     pub(super) fn side_ui(&mut self, ui: &mut Ui) {
         let mut open = self.settings.panels[1];
-        Panel::right("tools").default_size(308.0).size_range(240.0..=460.0).show_collapsible(ui, &mut open, |ui| {
-            ui.horizontal(|ui| {
-                for (tab, name) in
-                    [(Tab::Models, "Models"), (Tab::Labels, "Labels"), (Tab::Edit, "Edit"), (Tab::Volume, "3-D")]
-                {
-                    ui.selectable_value(&mut self.shown.tab, tab, name);
+        Panel::right("tools").default_size(308.0).size_range(240.0..=460.0).show_collapsible(
+            ui,
+            &mut open,
+            |ui| {
+                ui.horizontal(|ui| {
+                    for (tab, name) in [
+                        (Tab::Models, "Models"),
+                        (Tab::Labels, "Labels"),
+                        (Tab::Edit, "Edit"),
+                        (Tab::Volume, "3-D"),
+                    ] {
+                        ui.selectable_value(&mut self.shown.tab, tab, name);
+                    }
+                });
+                ui.separator();
+                if self.shown.tab == Tab::Labels {
+                    // The table scrolls by itself.
+                    self.labels_ui(ui);
+                    return;
                 }
-            });
-            ui.separator();
-            if self.shown.tab == Tab::Labels {
-                // The table scrolls by itself.
-                self.labels_ui(ui);
-                return;
-            }
-            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| match self.shown.tab {
-                Tab::Models => self.models_ui(ui),
-                Tab::Edit => self.edit_ui(ui),
-                Tab::Labels | Tab::Volume => self.volume_ui(ui),
-            });
-        });
+                ScrollArea::vertical().auto_shrink(false).show(ui, |ui| match self.shown.tab {
+                    Tab::Models => self.models_ui(ui),
+                    Tab::Edit => self.edit_ui(ui),
+                    Tab::Labels | Tab::Volume => self.volume_ui(ui),
+                });
+            },
+        );
         self.settings.panels[1] = open;
     }
 }

@@ -83,11 +83,15 @@ impl App {
         let mut text = if self.document.is_flat() { String::new() } else { ras_text(ras) };
         let readings = viewer::probe::probe(&self.document.scene, ras);
         let reference = self.document.reference().map(|l| l.id);
-        if let Some([i, j, k]) = readings.iter().find(|r| Some(r.layer) == reference).and_then(|r| r.voxel_ijk) {
+        if let Some([i, j, k]) =
+            readings.iter().find(|r| Some(r.layer) == reference).and_then(|r| r.voxel_ijk)
+        {
             text = format!("{text}   voxel {i}, {j}, {k}");
         }
         for reading in &readings {
-            let Some(layer) = self.document.scene.layer(reading.layer).filter(|l| l.visible) else { continue };
+            let Some(layer) = self.document.scene.layer(reading.layer).filter(|l| l.visible) else {
+                continue;
+            };
             let Some(found) = &reading.found else { continue };
             let is_alone = layer.labels().is_some() || self.document.scene.layers.len() <= 2;
             let name = if is_alone { "" } else { layer.name.as_str() };

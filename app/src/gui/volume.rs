@@ -25,7 +25,8 @@ impl App {
         if view.mode == Mode::Composite {
             ui.horizontal(|ui| {
                 ui.label("Look");
-                let combo = egui::ComboBox::from_id_salt("transfer").selected_text(&view.transfer.name).width(170.0);
+                let combo =
+                    egui::ComboBox::from_id_salt("transfer").selected_text(&view.transfer.name).width(170.0);
                 let response = combo.show_ui(ui, |ui| {
                     for preset in transfer::all_presets(window) {
                         if ui.selectable_label(preset.name == view.transfer.name, &preset.name).clicked() {
@@ -33,7 +34,9 @@ impl App {
                         }
                     }
                 });
-                response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Look"));
+                response
+                    .response
+                    .widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Look"));
             });
             transfer_ui(ui, &mut view.transfer, range);
         }
@@ -56,7 +59,11 @@ impl App {
                 (Mode::Mip, "MIP", "The greatest value along each ray"),
                 (Mode::MinIp, "MinIP", "The least value along each ray"),
                 (Mode::Average, "Average", "The mean value along each ray, like an X-ray picture"),
-                (Mode::Isosurface { value: middle }, "Surface", "The first place where values reach a threshold"),
+                (
+                    Mode::Isosurface { value: middle },
+                    "Surface",
+                    "The first place where values reach a threshold",
+                ),
             ] {
                 let is_on = std::mem::discriminant(&view.mode) == std::mem::discriminant(&mode);
                 if ui.selectable_label(is_on, name).on_hover_text(help).clicked() && !is_on {
@@ -72,7 +79,8 @@ impl App {
             ui.horizontal(|ui| {
                 ui.label("Colour");
                 let colour = ui.color_edit_button_srgb(&mut view.surface_rgb);
-                colour.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ColorWell, true, "Surface colour"));
+                colour
+                    .widget_info(|| egui::WidgetInfo::labeled(egui::Role::ColorWell, true, "Surface colour"));
             });
         }
         ui.checkbox(&mut view.image_visible, "Show the image");
@@ -120,20 +128,26 @@ impl App {
         });
         ui.label(RichText::new("Cut at the cursor").strong());
         ui.horizontal_wrapped(|ui| {
-            let sides = [("R", 0, -1.0), ("L", 0, 1.0), ("A", 1, -1.0), ("P", 1, 1.0), ("S", 2, -1.0), ("I", 2, 1.0)];
+            let sides =
+                [("R", 0, -1.0), ("L", 0, 1.0), ("A", 1, -1.0), ("P", 1, 1.0), ("S", 2, -1.0), ("I", 2, 1.0)];
             for (name, axis, sign) in sides {
                 let mut normal_ras = [0.0; 3];
                 normal_ras[axis] = sign;
                 let at = view.clip_planes.iter().position(|c| c.normal_ras == normal_ras);
                 let label = ui.selectable_label(at.is_some(), name);
-                if label.on_hover_text(format!("Take away what lies beyond the cursor towards {name}")).clicked() {
+                if label
+                    .on_hover_text(format!("Take away what lies beyond the cursor towards {name}"))
+                    .clicked()
+                {
                     match at {
                         Some(n) => _ = view.clip_planes.remove(n),
                         None => view.clip_planes.push(ClipPlane { point_ras: cursor, normal_ras }),
                     }
                 }
             }
-            if !view.clip_planes.is_empty() && ui.button("To cursor").on_hover_text("Move the cuts to the cursor").clicked() {
+            if !view.clip_planes.is_empty()
+                && ui.button("To cursor").on_hover_text("Move the cuts to the cursor").clicked()
+            {
                 view.clip_planes.iter_mut().for_each(|c| c.point_ras = cursor);
             }
         });

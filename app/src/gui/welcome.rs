@@ -26,7 +26,8 @@ impl App {
                             ("Try the sample", Command::OpenSample, "A synthetic head, made for Insula"),
                         ];
                         for (ui, (label, command, help)) in columns.iter_mut().zip(rows) {
-                            let button = egui::Button::new(RichText::new(label).size(15.0)).min_size(vec2(0.0, 34.0));
+                            let button =
+                                egui::Button::new(RichText::new(label).size(15.0)).min_size(vec2(0.0, 34.0));
                             let width = ui.available_width();
                             if ui.add_sized([width, 34.0], button).on_hover_text(help).clicked() {
                                 self.command(command);
@@ -37,7 +38,9 @@ impl App {
                 ui.add_space(20.0);
                 self.recent_list(ui);
                 ui.add_space(24.0);
-                ui.label(RichText::new("For research. Not a medical device. Nothing leaves this computer.").weak());
+                ui.label(
+                    RichText::new("For research. Not a medical device. Nothing leaves this computer.").weak(),
+                );
             });
         });
     }
@@ -45,10 +48,12 @@ impl App {
     fn drop_field(&mut self, ui: &mut Ui) {
         let is_hovered = ui.input(|i| !i.raw.hovered_files.is_empty());
         let (rect, response) = ui.allocate_exact_size(vec2(440.0, 120.0), egui::Sense::click());
-        response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, "Drop files here, or click"));
+        response
+            .widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, "Drop files here, or click"));
         let colour = if is_hovered || response.hovered() { ACCENT } else { ui.visuals().weak_text_color() };
         let painter = ui.painter();
-        let points = [rect.left_top(), rect.right_top(), rect.right_bottom(), rect.left_bottom(), rect.left_top()];
+        let points =
+            [rect.left_top(), rect.right_top(), rect.right_bottom(), rect.left_bottom(), rect.left_top()];
         painter.extend(egui::Shape::dashed_line(&points, egui::Stroke::new(1.5, colour), 7.0, 5.0));
         if is_hovered {
             painter.rect_filled(rect, 4.0, ACCENT.gamma_multiply(0.12));
@@ -95,13 +100,20 @@ impl App {
             return;
         }
         let rect = ctx.content_rect();
-        let painter = ctx.layer_painter(egui::LayerId::new(egui::Order::Foreground, egui::Id::unique("drop target")));
+        let painter =
+            ctx.layer_painter(egui::LayerId::new(egui::Order::Foreground, egui::Id::unique("drop target")));
         painter.rect_filled(rect, 0.0, Color32::from_black_alpha(140));
         let words = if self.models.is_under_pointer(ctx) {
             "Drop to open and segment"
         } else {
             "Drop to open as a layer"
         };
-        painter.text(rect.center(), Align2::CENTER_CENTER, words, egui::FontId::proportional(26.0), Color32::WHITE);
+        painter.text(
+            rect.center(),
+            Align2::CENTER_CENTER,
+            words,
+            egui::FontId::proportional(26.0),
+            Color32::WHITE,
+        );
     }
 }

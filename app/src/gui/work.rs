@@ -8,12 +8,13 @@ use formats::{Content, Image, LabelMap, Notice, Task, Volume};
 use inference::{Engine, EngineOptions, ProviderReport};
 use models::family::{Limits, Output};
 use models::{Case, Catalog, ModelPack, Pipeline};
-use viewer::window::Histogram;
 use viewer::tools::LabelEdit;
+use viewer::window::Histogram;
 use viewer::{LayerId, Window};
 
 use crate::open::Opened;
 use crate::packs::PackInfo;
+use crate::session::Session;
 
 /// What a job hands back.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub enum Product {
     Saved(LayerId, PathBuf),
     /// Something else was written to a file.
     Written(PathBuf),
+    /// A session was read.
+    Session(Box<SessionRead>),
     /// The packs there are.
     Packs(Vec<PackRow>),
     /// A pack came in.
@@ -48,6 +51,9 @@ pub enum Product {
     /// Where a label is, RAS+ millimetres; none when it does not occur.
     Centred(Option<[f64; 3]>),
 }
+
+/// A session: what it says, its layers with notices, and the first looks at the images.
+pub type SessionRead = (Session, Vec<crate::session::LayerRead>, Vec<Option<Look>>);
 
 /// A file with the first look at it.
 #[derive(Debug)]
@@ -177,7 +183,8 @@ impl Run {
     /// # Errors
     /// Why the case does not fit the pack or the machine.
     pub fn estimate(&self) -> anyhow::Result<Estimated> {
-        let family = models::family::find(&self.pack.manifest.family).context("the family of a checked pack exists")?;
+        let family = models::family::find(&self.pack.manifest.family)
+            .context("the family of a checked pack exists")?;
         let estimate = family.check(&self.pack, &self.case(), Limits::default())?;
         Ok(Estimated {
             memory_bytes: estimate.memory_bytes,
@@ -209,7 +216,8 @@ impl Run {
             *slot = None;
             let runtime = crate::runtime::find_or_install(self.may_install, task)?;
             task.at("loading the network", 0.0)?;
-            let provider = self.provider.parse().map_err(|e: inference::Error| crate::failure::Usage(e.to_string()))?;
+            let provider =
+                self.provider.parse().map_err(|e: inference::Error| crate::failure::Usage(e.to_string()))?;
             let threads = self.threads.unwrap_or_else(inference::threads::default_threads);
             let engine = Engine::start(&EngineOptions { runtime, provider, threads })?;
             *slot = Some(Pipeline::open(Arc::clone(&self.pack), engine, Limits::default(), task)?);

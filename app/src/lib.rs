@@ -21,6 +21,7 @@ pub mod gui;
 mod info;
 mod interrupt;
 pub mod jobs;
+pub mod journal;
 mod mesh;
 pub mod open;
 mod packs;

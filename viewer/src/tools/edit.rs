@@ -85,6 +85,21 @@ impl LabelEdit {
         Self { size_ijk, runs, bounds, table }
     }
 
+    /// The edit that paints the slices `k` of these labels onto an empty volume of their size.
+    ///
+    /// # Panics
+    /// Beyond the volume.
+    #[must_use]
+    pub fn painting(labels: &Shared<u16>, k: Range<usize>) -> Self {
+        let size = size_ijk(labels);
+        let first = k.start * size[0] * size[1];
+        let mut runs = Vec::new();
+        for (n, &new) in slice(labels)[first..k.end * size[0] * size[1]].iter().enumerate() {
+            push(&mut runs, Run { start: (first + n) as u64, len: 1, old: 0, new });
+        }
+        Self::new(size, runs, None)
+    }
+
     /// An edit that only changes the table of labels of this size; empty when the tables are equal.
     #[must_use]
     pub fn of_table(size_ijk: [usize; 3], old: LabelTable, new: LabelTable) -> Self {
@@ -413,6 +428,10 @@ pub(in crate::tools) mod tests {
             prop_assert_eq!(LabelEdit::decode(&both.encode()).unwrap(), both);
             let changed: Vec<_> = a.indexed_iter().filter(|(at, v)| b[*at] != **v).map(|(at, _)| at).collect();
             prop_assert_eq!(first.voxels(), changed.len() as u64);
+            let mut painted = labels(&[0; 120]);
+            LabelEdit::painting(&a, 0..3).apply(&mut painted, &mut table).unwrap();
+            LabelEdit::painting(&a, 3..4).apply(&mut painted, &mut table).unwrap();
+            prop_assert_eq!(&painted, &a);
             if let Some(bounds) = first.bounds() {
                 for (k, j, i) in changed {
                     for (a, x) in [i, j, k].into_iter().enumerate() {

@@ -268,3 +268,26 @@ fn a_killed_process_loses_nothing_that_was_flushed() {
     recovered.done();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+/// Whatever single byte is wrong, what is recovered is the labels after some number of edits, or a stated failure.
+#[test]
+fn any_damaged_byte_gives_a_prefix_or_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    crashed(folder.path(), 10);
+    let found = pending(folder.path()).remove(0);
+    let file = only_file(&found.folder);
+    let whole = std::fs::read(&file).unwrap();
+    let states: Vec<_> = (0..=10).map(after).collect();
+    let step = whole.len() / 150 + 1;
+    for at in (0..whole.len()).step_by(step) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        std::fs::write(&file, &damaged).unwrap();
+        let recovered = found.recover().unwrap();
+        assert_eq!(recovered.layers.len() + recovered.problems.len(), 1);
+        for layer in &recovered.layers {
+            assert_same(&layer.map, &states[layer.edits]);
+            assert_eq!(layer.notices.len(), 1, "byte {at}");
+        }
+    }
+}

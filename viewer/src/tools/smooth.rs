@@ -7,7 +7,7 @@
 
 use formats::measure::label_extents;
 use formats::{Grid, Shared, Task};
-use ndarray::{Array3, Axis, Zip, s};
+use ndarray::{Array3, Axis, Slice, Zip, s};
 use rayon::prelude::*;
 
 use super::edit::{EditBuilder, LabelEdit, VoxelBox, size_ijk};
@@ -136,31 +136,33 @@ fn blur(mut field: Array3<f32>, grid: &Grid, sigma_mm: f64, task: &Task) -> Resu
         task.check()?;
         let len = field.len_of(Axis(axis));
         let kernel = kernel(sigma_mm / spacing[2 - axis], len);
+        let reach = kernel.len() - 1;
         let source = field;
         let mut out = Array3::<f32>::zeros(source.dim());
-        // The part of the kernel within the line, and what it adds up to.
-        let taps = |n: usize| {
-            let reach = kernel.len() - 1;
-            let (first, end) = (n.saturating_sub(reach), (n + reach + 1).min(len));
-            let sum: f32 = (first..end).map(|m| kernel[n.abs_diff(m)]).sum();
-            (first..end).map(move |m| (m, n.abs_diff(m), sum))
-        };
+        // What the part of the kernel within the line adds up to.
+        let sums: Vec<f32> = (0..len)
+            .map(|n| (n.saturating_sub(reach)..(n + reach + 1).min(len)).map(|m| kernel[n.abs_diff(m)]).sum())
+            .collect();
         if axis == 0 {
             out.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(n, mut slice)| {
-                for (m, d, sum) in taps(n) {
-                    slice.scaled_add(kernel[d] / sum, &source.index_axis(Axis(0), m));
+                for m in n.saturating_sub(reach)..(n + reach + 1).min(len) {
+                    slice.scaled_add(kernel[n.abs_diff(m)] / sums[n], &source.index_axis(Axis(0), m));
                 }
             });
         } else {
-            // Each slice on its own; axis 1 or 2 of the volume is axis 0 or 1 of the slice.
+            // Each slice on its own, all lines at once; axis 1 or 2 of the volume is axis 0 or 1 of the slice.
             let inner = Axis(axis - 1);
             let slices = out.axis_iter_mut(Axis(0)).into_par_iter().zip(source.axis_iter(Axis(0)));
             slices.for_each(|(mut out, source)| {
-                for n in 0..len {
-                    for (m, d, sum) in taps(n) {
-                        out.index_axis_mut(inner, n)
-                            .scaled_add(kernel[d] / sum, &source.index_axis(inner, m));
+                for (d, &weight) in kernel.iter().enumerate().filter(|(d, _)| *d < len) {
+                    let (front, back) = (Slice::from(..len - d), Slice::from(d..));
+                    out.slice_axis_mut(inner, front).scaled_add(weight, &source.slice_axis(inner, back));
+                    if d > 0 {
+                        out.slice_axis_mut(inner, back).scaled_add(weight, &source.slice_axis(inner, front));
                     }
+                }
+                for n in (0..len).filter(|n| *n < reach || n + reach >= len) {
+                    out.index_axis_mut(inner, n).mapv_inplace(|v| v / sums[n]);
                 }
             });
         }
@@ -169,10 +171,12 @@ fn blur(mut field: Array3<f32>, grid: &Grid, sigma_mm: f64, task: &Task) -> Resu
     Ok(field)
 }
 
-/// The Gaussian at whole numbers from 0 to the cut-off (or the end of the longest line).
+/// The Gaussian at whole numbers from 0 to the cut-off (or the end of the longest line), both sides adding up to 1.
 fn kernel(sigma_vox: f64, len: usize) -> Vec<f32> {
     let reach = ((REACH * sigma_vox).ceil().max(1.0) as usize).min(len);
-    (0..=reach).map(|n| (-0.5 * (n as f64 / sigma_vox).powi(2)).exp() as f32).collect()
+    let weights: Vec<f64> = (0..=reach).map(|n| (-0.5 * (n as f64 / sigma_vox).powi(2)).exp()).collect();
+    let sum = 2.0 * weights.iter().sum::<f64>() - weights[0];
+    weights.iter().map(|w| (w / sum) as f32).collect()
 }
 
 #[cfg(test)]
@@ -210,6 +214,26 @@ mod tests {
             if r + noise < 9.0 { label } else { 0 }
         })
         .into_shared()
+    }
+
+    #[test]
+    fn the_blur_of_a_point_is_a_gaussian_and_that_of_a_constant_is_constant() {
+        let grid =
+            Grid { size_ijk: [31; 3], world_from_voxel: Affine::scale_shift([0.5, 1.0, 2.0], [0.0; 3]) };
+        let mut point = Array3::zeros((31, 31, 31));
+        point[[15, 15, 15]] = 1.0;
+        let out = blur(point, &grid, 1.5, &Task::silent()).unwrap();
+        let gauss = |i: i32, j: i32, k: i32| {
+            let square = (f64::from(i) * 0.5).powi(2) + f64::from(j).powi(2) + (f64::from(k) * 2.0).powi(2);
+            (-square / (2.0 * 1.5 * 1.5)).exp()
+        };
+        for (i, j, k) in [(3, 0, 0), (0, 2, 0), (0, 0, 1), (-4, 1, -1)] {
+            let at = [15 + k, 15 + j, 15 + i].map(|n: i32| n as usize);
+            let found = f64::from(out[at] / out[[15, 15, 15]]);
+            assert!((found - gauss(i, j, k)).abs() < 1e-5, "{found}");
+        }
+        let flat = blur(Array3::from_elem((3, 4, 31), 1.0), &grid, 3.0, &Task::silent()).unwrap();
+        assert!(flat.iter().all(|v| (v - 1.0).abs() < 1e-5));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod raycast;
 pub mod read_back;
 pub mod slice;
 pub mod textures;
+mod volume_texture;
 
 pub use device::{Gpu, Tier};
 pub use raycast::RayCasts;

@@ -26,6 +26,7 @@ mod mesh;
 pub mod open;
 mod packs;
 mod quicklook;
+mod render;
 pub mod request;
 mod runtime;
 mod segment;

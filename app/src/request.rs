@@ -13,6 +13,7 @@ use crate::evaluate::Evaluate;
 use crate::info::FileInfo;
 use crate::mesh::{ExportMeshes, ExportedMeshes};
 use crate::packs::{Import, PackInfo};
+use crate::render::{Render, Rendered};
 
 /// One piece of work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub enum Request {
     Evaluate(Evaluate),
     /// Write the surfaces of labels.
     ExportMeshes(ExportMeshes),
+    /// Draw a picture.
+    Render(Render),
     /// Segment cases without a window.
     Batch(Batch),
     /// Make a pack from a checkpoint.
@@ -64,6 +67,8 @@ pub enum Outcome {
     Evaluated(Box<formats::measure::Evaluation>),
     /// Of [`Request::ExportMeshes`].
     Meshes(ExportedMeshes),
+    /// Of [`Request::Render`].
+    Rendered(Rendered),
     /// Of [`Request::Batch`]: how many cases went how. The cases themselves were told to the listener.
     Batch(Tally),
     /// Of [`Request::ImportPack`] and [`Request::InstallPack`].
@@ -86,6 +91,7 @@ pub fn perform(request: &Request, listener: &dyn Listener, task: &Task) -> anyho
         Request::Info { file } => Outcome::Info(Box::new(crate::info::info(file, task)?)),
         Request::Evaluate(evaluate) => Outcome::Evaluated(Box::new(crate::evaluate::run(evaluate, task)?)),
         Request::ExportMeshes(export) => Outcome::Meshes(crate::mesh::run(export, task)?),
+        Request::Render(render) => Outcome::Rendered(crate::render::render(render, task)?),
         Request::Batch(batch) => Outcome::Batch(crate::batch::run(batch, listener, task)?),
         Request::ImportPack(import) => Outcome::Pack(Box::new(crate::packs::import_pack(import, task)?)),
         Request::InstallPack { folder, overwrite } => {

@@ -9,6 +9,7 @@ mod info;
 mod mesh;
 mod output;
 mod packs;
+mod render;
 mod runtime;
 
 use std::io::Write;
@@ -62,6 +63,8 @@ enum Verb {
     Eval(eval::Args),
     /// Write the surfaces of labels as STL, OBJ, PLY or GLB: closed, smooth, of the labels' volume.
     Mesh(mesh::Args),
+    /// Draw a slice or the volume into a PNG file, as the window shows it.
+    Render(render::Args),
     /// Models: list, show, import, install, remove.
     Packs(packs::Args),
     /// ONNX Runtime: where it is, and its installation.
@@ -157,6 +160,7 @@ fn run(cli: &Cli, context: &Context) -> anyhow::Result<Exit> {
         Some(Verb::Convert(args)) => convert::run(args, context),
         Some(Verb::Eval(args)) => eval::run(args, context),
         Some(Verb::Mesh(args)) => mesh::run(args, context),
+        Some(Verb::Render(args)) => render::run(args, context),
         Some(Verb::Packs(args)) => packs::run(args, context),
         Some(Verb::Runtime(args)) => runtime::run(args, context),
         None if cli.batch.batch.is_some() => batch::run(&cli.batch, &cli.files, context),

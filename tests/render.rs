@@ -43,7 +43,7 @@ fn left_and_right_are_on_their_sides() {
         picture(folder.path(), out)
     };
     /// A slice through both putamina, 12 and 51 in FreeSurfer's numbers; found from the sample's labels.
-    const AT: &str = "0,8,2";
+    const AT: &str = "0,19,-2";
     for (view, mirrored) in [("axial", false), ("coronal", false), ("axial", true), ("coronal", true)] {
         let mut flags = vec!["--view", view];
         if mirrored {

@@ -106,7 +106,9 @@ fn check(request: &Render) -> Result<(), Usage> {
         return Err(Usage(format!("{output}: pictures are written as PNG; let the name end in .png")));
     }
     if request.output.exists() && !request.overwrite {
-        return Err(Usage(format!("{output}: exists already; give --overwrite to replace it, or another name")));
+        return Err(Usage(format!(
+            "{output}: exists already; give --overwrite to replace it, or another name"
+        )));
     }
     if request.size_px.iter().any(|n| !(1..=MAX_SIDE_PX).contains(n)) {
         let [width, height] = request.size_px;

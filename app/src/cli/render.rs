@@ -93,7 +93,10 @@ enum Side {
 
 fn numbers<const N: usize>(text: &str) -> Result<[f64; N], String> {
     let parts: Result<Vec<f64>, _> = text.split(',').map(|p| p.trim().parse()).collect();
-    parts.ok().and_then(|p| p.try_into().ok()).ok_or_else(|| format!("{N} numbers with commas between are needed"))
+    parts
+        .ok()
+        .and_then(|p| p.try_into().ok())
+        .ok_or_else(|| format!("{N} numbers with commas between are needed"))
 }
 
 fn size(text: &str) -> Result<[usize; 2], String> {

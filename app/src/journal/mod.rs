@@ -28,12 +28,12 @@ mod writer;
 
 pub use recovery::{Pending, PendingLayer, Recovered, RecoveredLayer, pending};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Context;
 use formats::LabelMap;
@@ -46,6 +46,9 @@ use writer::{Message, Writer};
 
 /// Messages that wait for the thread at most; more mean that the disk stands still.
 const WAITING: usize = 4096;
+
+/// Time after a failure until [`Journal::record`] tries again.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// A file as it was, to recognise it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +97,10 @@ struct State {
     due: BTreeSet<LayerId>,
     /// Layers of which an edit could not be sent: those after it are of no use until the journal begins anew.
     behind: BTreeSet<LayerId>,
+    /// Layers that [`Journal::record`] need not begin.
+    begun: BTreeSet<LayerId>,
+    /// When writing failed last.
+    failed: BTreeMap<LayerId, Instant>,
 }
 
 /// The journal of this process.
@@ -132,11 +139,37 @@ impl Journal {
         Ok(Self { sender: Some(sender), thread: Some(thread), state, session })
     }
 
+    /// Keeps an edit safe that was just applied: appends it, or begins the journal of the layer (for the first time, or
+    /// anew when its edits outgrew its labels or the disk fell behind) with `now`, the layer as it is after the edit. This
+    /// is all that an editor needs to call; [`Journal::begin`] and [`Journal::edit`] are its two halves.
+    pub fn record(&self, layer: LayerId, edit: &LabelEdit, now: impl FnOnce() -> (About, LabelMap)) {
+        if edit.is_empty() {
+            return;
+        }
+        let must_begin = {
+            let mut state = lock(&self.state);
+            let is_due =
+                state.due.remove(&layer) || state.behind.contains(&layer) || !state.begun.contains(&layer);
+            is_due && state.failed.get(&layer).is_none_or(|at| at.elapsed() > RETRY_AFTER)
+        };
+        if must_begin {
+            let (about, map) = now();
+            self.begin(layer, about, map);
+        } else {
+            self.edit(layer, edit);
+        }
+    }
+
     /// Begins (or begins anew) the journal of a layer with the labels as they are now. To be called before the first edit
     /// after opening or saving, with what [`Journal::edit`] will then change; and whenever [`Journal::take_due`] names the
     /// layer. Cheap for the caller (voxels are shared; the next edit copies them once if it comes before they are written).
     pub fn begin(&self, layer: LayerId, about: About, base: LabelMap) {
-        lock(&self.state).behind.remove(&layer);
+        {
+            let mut state = lock(&self.state);
+            state.behind.remove(&layer);
+            state.failed.remove(&layer);
+            state.begun.insert(layer);
+        }
         self.send(layer, Message::Begin(layer, Box::new((about, base))));
     }
 
@@ -150,7 +183,12 @@ impl Journal {
 
     /// The layer was saved or closed: there is nothing left to recover.
     pub fn forget(&self, layer: LayerId) {
-        lock(&self.state).due.remove(&layer);
+        {
+            let mut state = lock(&self.state);
+            state.due.remove(&layer);
+            state.failed.remove(&layer);
+            state.begun.remove(&layer);
+        }
         self.send(layer, Message::Forget(layer));
     }
 

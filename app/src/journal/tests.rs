@@ -212,6 +212,7 @@ fn a_failing_disk_is_told_and_the_next_beginning_may_succeed() {
     assert!(journal.take_problem().unwrap().contains("not kept safe"));
     assert_eq!(journal.take_problem(), None);
     std::fs::create_dir(&session).unwrap();
+    journal.record(layer, &edit(&start(), 0), || unreachable!("too soon after the failure"));
     journal.begin(layer, about("scan"), start());
     journal.edit(layer, &edit(&start(), 0));
     drop(journal);
@@ -267,6 +268,32 @@ fn a_killed_process_loses_nothing_that_was_flushed() {
     assert_same(&layer.map, &after(layer.edits));
     recovered.done();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn recording_begins_by_itself_and_again_when_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, layer, mut map) = (Journal::start(folder.path()).unwrap(), LayerId::fresh(), start());
+    let mut begun = 0;
+    for n in 0..30 {
+        let edit = edit(&map, n);
+        apply(&mut map, &edit);
+        if n == 10 {
+            lock(&journal.state).due.insert(layer);
+        }
+        if n == 20 {
+            journal.forget(layer);
+        }
+        journal.record(layer, &edit, || {
+            begun += 1;
+            (about("scan"), map.clone())
+        });
+    }
+    assert_eq!(begun, 3);
+    drop(journal);
+    let recovered = pending(folder.path())[0].recover().unwrap();
+    assert_same(&recovered.layers[0].map, &after(30));
+    assert_eq!(recovered.layers[0].edits, 9);
 }
 
 /// Whatever single byte is wrong, what is recovered is the labels after some number of edits, or a stated failure.

@@ -1,5 +1,7 @@
 //! From a label map to meshes in the world.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rayon::prelude::*;
 
 use super::extract::shell;
@@ -68,16 +70,18 @@ pub fn surfaces(
         }
     };
     let all: u64 = chosen.iter().map(|e| e.voxels).sum();
-    let mut done = 0;
-    let mut out = Vec::with_capacity(chosen.len());
-    for extent in chosen {
-        // Labels one after the other, each in parallel: one is often as large as the others together, and memory is
-        // that of one.
-        task.at(&format!("Surface of {}", labels.table.name(extent.label)), done as f32 / all.max(1) as f32)?;
-        done += extent.voxels;
-        out.push(one(labels, &extent, smoothing, task)?);
-    }
-    Ok(out)
+    // Labels side by side, and each in parallel too: one is often as large as all the others together.
+    let done = AtomicU64::new(0);
+    let silent = Task::new(task.cancel().clone(), |_, _| {});
+    // The steps of a label are told when there is only one.
+    let within = if chosen.len() == 1 { task } else { &silent };
+    let make = |extent: &LabelExtent| {
+        let surface = one(labels, extent, smoothing, within)?;
+        let done = done.fetch_add(extent.voxels, Ordering::Relaxed) + extent.voxels;
+        task.at("Surfaces of labels", done as f32 / all.max(1) as f32)?;
+        Ok(surface)
+    };
+    chosen.par_iter().map(make).collect()
 }
 
 fn one(labels: &LabelMap, extent: &LabelExtent, smoothing: &Smoothing, task: &Task) -> Result<Surface> {
@@ -100,8 +104,7 @@ fn one(labels: &LabelMap, extent: &LabelExtent, smoothing: &Smoothing, task: &Ta
     }
     let mut shell = shell(&labels.labels, extent, task)?;
     let home = shell.positions.clone();
-    let smoothed =
-        smooth(&mut shell, smoothing, world_from_voxel, &Task::new(task.cancel().clone(), |_, _| {}))?;
+    let smoothed = smooth(&mut shell, smoothing, world_from_voxel, task)?;
     out.unsmoothed_pieces = smoothed.unsmoothed_pieces;
     let columns = [0, 1, 2].map(|a| world_from_voxel.column(a));
     let length = |v: [f64; 3]| norm([0, 1, 2].map(|r| (0..3).map(|a| columns[a][r] * v[a]).sum()));

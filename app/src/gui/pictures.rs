@@ -141,6 +141,10 @@ impl Pictures {
     /// Sends voxels to the card; true while there is more to send.
     pub(super) fn upload(&mut self, scene: &Scene) -> bool {
         let Some(card) = &mut self.card else { return false };
+        if !card.slices.needs_textures() {
+            // A software adapter: slices and 3-D are drawn from memory, a second copy would serve nobody.
+            return false;
+        }
         match card.textures.update(&card.gpu, scene, UPLOAD_BYTES) {
             Ok(progress) => {
                 card.problem = None;

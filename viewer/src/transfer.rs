@@ -50,6 +50,8 @@ pub struct TransferTable {
     /// Number of entries before the index with extinction above 0 (one longer than the table): tells in one
     /// subtraction whether a range of values is invisible.
     pub occupied: Vec<u32>,
+    /// Table position up to which nothing is visible: the quick answer for most of the air. −1 when the first entry is.
+    pub clear_until: f32,
 }
 
 impl TransferFunction {
@@ -117,7 +119,8 @@ impl TransferFunction {
                 integral[n] = sum.map(|v| v as f32);
             }
         }
-        TransferTable { domain, density, integral, occupied }
+        let clear = density.iter().take_while(|d| d[3] == 0.0).count();
+        TransferTable { domain, density, integral, occupied, clear_until: clear as f32 - 1.0 }
     }
 
     /// The default for images without a known scale (MR above all), relative to the display window: what is dark in

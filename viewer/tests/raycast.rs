@@ -337,7 +337,8 @@ fn colour_volumes_show_their_own_colours() {
     let scene = scene(vec![image_layer(vec![volume(grid, |_, _, _| [40u8, 200, 60])], 0.0, 255.0, "grey")]);
     let mut view = from_above();
     view.transfer = transfer(&[(0.0, [9; 3], 0.0), (100.0, [9; 3], 0.9)]);
-    assert_eq!(draw(&scene, &view, [160, 120], &EVEN).at(80, 60), [40, 200, 60, 255]);
+    let found = draw(&scene, &view, [160, 120], &EVEN).at(80, 60);
+    assert!(found.iter().zip([40, 200, 60, 255u8]).all(|(a, b)| a.abs_diff(b) <= 2), "{found:?}");
 }
 
 #[test]

@@ -45,9 +45,9 @@ struct Frame {
 
 const NEVER = 0x7fffffff;
 const TABLE = 1023.0;
-const DARK = 0.004;
-const FAINT = 0.002;
-const DENSE = vec2f(0.08, 0.35);
+const DARK = 0.008;
+const FAINT = 0.01;
+const DENSE = 0.3;
 const EDGE = 0.035;
 const UNLIT = 0.72;
 const HALVINGS = 6;
@@ -435,12 +435,7 @@ fn segment(walk: Walk, m: i32, before: f32, here: f32, light_front: vec2f) -> ve
         add(alpha, rgb, vec2f(1.0, 0.0));
         return none;
     }
-    var parts = 1;
-    if share > DENSE.y {
-        parts = 4;
-    } else if share > DENSE.x {
-        parts = 2;
-    }
+    let parts = select(1, 2, share > DENSE);
     let part = 1.0 / f32(parts);
     let start = f32(m) - 1.0;
     var near = light_front;

@@ -5,18 +5,19 @@ use super::labels::LabelField;
 use super::light::{Lamp, UNLIT, product};
 use super::setup::{Placed, Setup, Span, inside, jitter};
 use super::texel::{Field, Texel};
-use super::walk::{NEVER, Ticks, Walk};
+use super::tiles::Tiles;
+use super::walk::{Gate, NEVER, Ticks, Walk};
 use crate::camera::Ray;
 use crate::colour_map::ColourMap;
 use crate::transfer::{TABLE_LEN, TransferTable};
 use crate::volume_view::Mode;
 
 /// What remains of the light when a ray ends early.
-pub(crate) const DARK: f32 = 0.004;
+pub(crate) const DARK: f32 = 0.008;
 /// Contributions below this are not lit.
-pub(crate) const FAINT: f32 = 0.002;
-/// Parts of the light from which a segment is lit at two and at four places.
-pub(crate) const DENSE: [f32; 2] = [0.08, 0.35];
+pub(crate) const FAINT: f32 = 0.01;
+/// Part of the light from which a segment is lit in two halves.
+pub(crate) const DENSE: f32 = 0.3;
 /// Change per millimetre, as a part of the transfer function's range, at which a place counts as a full surface.
 pub(crate) const EDGE: f32 = 0.035;
 /// Halvings of a step when the place of a surface is refined.
@@ -100,11 +101,16 @@ fn exp2_negative(x: f32) -> f32 {
 /// What the parts of one ray share.
 struct Shared {
     ticks: Ticks,
+    /// First and last sample that can see anything, one to spare.
+    part: (i32, i32),
     /// Between samples, in millimetres times log2 e: extinction to a power of two.
     step: f32,
     /// Between the lamp and the viewer.
     half_way: [f32; 3],
 }
+
+/// A whole ray.
+pub(crate) const EVERYWHERE: [f64; 2] = [0.0, f64::INFINITY];
 
 /// Everything that rays of one picture share.
 pub(crate) struct Caster<'a, T> {
@@ -117,14 +123,26 @@ pub(crate) struct Caster<'a, T> {
 }
 
 impl<T: Texel> Caster<'_, T> {
-    /// The way of the ray through a pixel of the picture drawn.
-    pub fn pixel(&self, x: usize, y: usize) -> Seen {
-        let offset = if self.setup.jitter { jitter(x, y) } else { 0.5 };
-        self.ray(&self.setup.ray(x, y), offset)
+    /// Where the rays of each tile can see anything; `None` when that cannot be told before.
+    pub fn tiles(&self) -> Option<Tiles> {
+        let mut grids = Vec::new();
+        if let Some(image) = self.image.as_ref().filter(|i| i.visible) {
+            grids.push((image.placed, image.distances?));
+        }
+        if let Some(labels) = &self.labels {
+            grids.push((labels.placed, labels.distances?));
+        }
+        Tiles::new(self.setup, &grids)
     }
 
-    /// The way of one ray, samples moved by `offset` steps.
-    pub fn ray(&self, ray: &Ray, offset: f64) -> Seen {
+    /// The way of the ray through a pixel of the picture drawn; nothing can be seen outside a part of it.
+    pub fn pixel(&self, x: usize, y: usize, part: [f64; 2]) -> Seen {
+        let offset = if self.setup.jitter { jitter(x, y) } else { 0.5 };
+        self.ray(&self.setup.ray(x, y), offset, part)
+    }
+
+    /// The way of one ray, samples moved by `offset` steps; nothing can be seen outside a part of it.
+    pub fn ray(&self, ray: &Ray, offset: f64, part: [f64; 2]) -> Seen {
         let setup = self.setup;
         let mut span = setup.open_span(ray);
         let slice = self.image.as_ref().and_then(|image| self.slice(ray, image));
@@ -156,6 +174,7 @@ impl<T: Texel> Caster<'_, T> {
             });
             let shared = Shared {
                 ticks,
+                part: ticks.around(part),
                 step: (ticks.step * std::f64::consts::LOG2_E) as f32,
                 half_way: self.lamp.half_way(ray.direction_ras.map(|v| v as f32)),
             };
@@ -225,15 +244,17 @@ impl<T: Texel> Caster<'_, T> {
     ) {
         let image_walk = image.map_or(Walk::NOWHERE, |i| i.1);
         let label_walk = labels.map_or(Walk::NOWHERE, |l| l.1);
-        let end = image_walk.last.max(label_walk.last);
-        let mut m = 0;
+        let end = image_walk.last.max(label_walk.last).min(shared.part.1);
+        let mut m = shared.part.0;
         // Value (composite: table position) at the sample before, and whether something could be seen there; the same for labels.
         let mut front: Option<f32> = None;
         let (mut image_tail, mut label_tail) = (false, false);
         let mut label_front: Option<u16> = None;
+        let (mut image_gate, mut label_gate) = (Gate::default(), Gate::default());
         let mut light_front: Option<(f32, f32)> = None;
         while m <= end {
-            let (to_image, to_labels) = (image_walk.next(m), label_walk.next(m));
+            let to_image = image_walk.next(m, &mut image_gate);
+            let to_labels = label_walk.next(m, &mut label_gate);
             if to_image > m && to_labels > m && !image_tail && !label_tail {
                 m = to_image.min(to_labels);
                 if m == NEVER {
@@ -303,6 +324,10 @@ impl<T: Texel> Caster<'_, T> {
         light_front: &mut Option<(f32, f32)>,
         seen: &mut Seen,
     ) {
+        if before.max(here) <= image.table.clear_until {
+            *light_front = None;
+            return;
+        }
         let (rgb, extinction) = image.density(before, here);
         if extinction <= 0.0 {
             *light_front = None;
@@ -338,13 +363,7 @@ impl<T: Texel> Caster<'_, T> {
         light_front: &mut Option<(f32, f32)>,
         seen: &mut Seen,
     ) {
-        let parts = if share > DENSE[1] {
-            4
-        } else if share > DENSE[0] {
-            2
-        } else {
-            1
-        };
+        let parts = if share > DENSE { 2 } else { 1 };
         let part = 1.0 / parts as f32;
         let start = m as f32 - 1.0;
         let mut near =

@@ -19,6 +19,7 @@ pub(crate) mod pace;
 pub(crate) mod setup;
 pub(crate) mod structures;
 pub(crate) mod texel;
+pub(crate) mod tiles;
 pub(crate) mod walk;
 
 use formats::Cancel;
@@ -30,8 +31,9 @@ pub use structures::RayCaster;
 use crate::picture::Picture;
 use crate::scene::{LayerId, Scene};
 use crate::volume_view::VolumeView;
-use march::{Caster, Seen};
+use march::{Caster, EVERYWHERE, Seen};
 use texel::Texel;
+use tiles::TILE;
 
 /// How much work goes into one picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,19 +97,23 @@ impl RayCaster {
             fn run<T: Texel>(self, caster: &Caster<'_, T>) -> Option<Picture> {
                 let size = caster.setup.size_px;
                 let mut picture = Picture::black(size);
+                let tiles = caster.tiles();
+                let has_slices = !caster.setup.slices.is_empty();
                 // Bands of whole tiles: neighbouring rays meet the same voxels while they are in the cache.
-                const TILE: usize = 16;
                 let done = picture.rgba.par_chunks_mut(size[0] * TILE).enumerate().all(|(band, rows)| {
                     let height = rows.len() / size[0];
                     for left in (0..size[0]).step_by(TILE) {
                         if self.cancel.is_cancelled() {
                             return false;
                         }
+                        let part = tiles.as_ref().map_or(EVERYWHERE, |t| t.at(left, band * TILE));
+                        let is_empty = part[0] > part[1] && !has_slices;
                         for dy in 0..height {
                             let y = band * TILE + dy;
                             let behind = backdrop(self.view, y, size[1]);
                             for x in left..(left + TILE).min(size[0]) {
-                                rows[dy * size[0] + x] = finished(&caster.pixel(x, y), behind);
+                                let seen = if is_empty { Seen::NOTHING } else { caster.pixel(x, y, part) };
+                                rows[dy * size[0] + x] = finished(&seen, behind);
                             }
                         }
                     }
@@ -140,7 +146,7 @@ impl RayCaster {
             type Out = Option<([f64; 3], u16)>;
             fn run<T: Texel>(self, caster: &Caster<'_, T>) -> Self::Out {
                 let ray = self.view.camera.ray(self.at[0], self.at[1], self.size);
-                caster.ray(&ray, 0.5).hit.map(|(t, id)| (ray.at(t), id))
+                caster.ray(&ray, 0.5, EVERYWHERE).hit.map(|(t, id)| (ray.at(t), id))
             }
         }
         // Finer than the picture: a click is one ray.

@@ -103,7 +103,7 @@ const ROUND: f32 = 12_582_912.0;
 
 /// Nearest integer of a position between 0 and 2²² (ties either way).
 #[inline(always)]
-fn rounded(x: f32) -> usize {
+pub(crate) fn rounded(x: f32) -> usize {
     // `as` would saturate, and `floor` is a call on the baseline processor; this is one addition.
     ((x + ROUND).to_bits() & 0x003f_ffff) as usize
 }
@@ -227,33 +227,57 @@ impl<T: Texel> Field<'_, T> {
     /// k. The 32 voxels that matter are read once.
     #[inline]
     pub fn gradient(&self, p: [f32; 3]) -> [f32; 3] {
-        let ([x, y, z], [fx, fy, fz]) = self.layout.four(p);
-        let v = |i: usize, j: usize, k: usize| self.data[x[i] + y[j] + z[k]].value();
-        let (wx, wy, wz) = ([1.0 - fx, fx], [1.0 - fy, fy], [1.0 - fz, fz]);
-        let mut g = [0.0f32; 3];
-        for b in 0..2 {
-            for c in 0..2 {
-                let row = [v(0, b + 1, c + 1), v(1, b + 1, c + 1), v(2, b + 1, c + 1), v(3, b + 1, c + 1)];
-                let w = wy[b] * wz[c];
-                g[0] += w * (wx[0] * (row[2] - row[0]) + wx[1] * (row[3] - row[1]));
-                // The middle of the row serves the differences along j and k as well.
-                let here = wx[0] * row[1] + wx[1] * row[2];
-                let across = |j: usize, k: usize| wx[0] * v(1, j, k) + wx[1] * v(2, j, k);
-                // Differences at j (weight 1 - fy) and j + 1 (weight fy): rows 0..2 and 1..3.
-                if b == 0 {
-                    g[1] += wz[c] * (wy[1] * (across(3, c + 1) - here) - wy[0] * across(0, c + 1));
-                } else {
-                    g[1] += wz[c] * wy[0] * here;
-                }
-                if c == 0 {
-                    g[2] += wy[b] * (wz[1] * (across(b + 1, 3) - here) - wz[0] * across(b + 1, 0));
-                } else {
-                    g[2] += wy[b] * wz[0] * here;
-                }
-            }
+        let (ijk, f) = self.layout.locate(p);
+        let size = self.layout.size;
+        if (0..3).all(|a| ijk[a] >= 1 && ijk[a] + 2 < size[a]) {
+            let [_, y, z] = self.layout.stride;
+            let o = self.layout.offset(ijk);
+            // Four in a row and two in a row: few checks of bounds, and wide loads.
+            let four = |o: usize| {
+                let s = &self.data[o - 1..o + 3];
+                [s[0].value(), s[1].value(), s[2].value(), s[3].value()]
+            };
+            let two = |o: usize| {
+                let s = &self.data[o..o + 2];
+                [s[0].value(), s[1].value()]
+            };
+            let rows = [four(o), four(o + y), four(o + z), four(o + y + z)];
+            let j = [two(o - y), two(o + 2 * y), two(o + z - y), two(o + z + 2 * y)];
+            let k = [two(o - z), two(o + y - z), two(o + 2 * z), two(o + y + 2 * z)];
+            return differences(&rows, &j, &k, f);
         }
-        g.map(|v| 0.5 * v)
+        let ([x, y, z], f) = self.layout.four(p);
+        let v = |i: usize, j: usize, k: usize| self.data[x[i] + y[j] + z[k]].value();
+        let four = |j: usize, k: usize| [v(0, j, k), v(1, j, k), v(2, j, k), v(3, j, k)];
+        let two = |j: usize, k: usize| [v(1, j, k), v(2, j, k)];
+        let rows = [four(1, 1), four(2, 1), four(1, 2), four(2, 2)];
+        let j = [two(0, 1), two(3, 1), two(0, 2), two(3, 2)];
+        let k = [two(1, 0), two(2, 0), two(1, 3), two(2, 3)];
+        differences(&rows, &j, &k, f)
     }
+}
+
+/// Interpolated central differences: from rows of four along i at (j, k), (j + 1, k), (j, k + 1), (j + 1, k + 1), pairs
+/// at j - 1 and j + 2 for k and k + 1, and pairs for j and j + 1 at k - 1 and k + 2.
+#[inline(always)]
+fn differences(rows: &[[f32; 4]; 4], j: &[[f32; 2]; 4], k: &[[f32; 2]; 4], f: [f32; 3]) -> [f32; 3] {
+    let [x, y, z] = f;
+    let along = |r: &[f32; 4]| lerp(r[2] - r[0], r[3] - r[1], x);
+    let at = |p: &[f32; 2]| lerp(p[0], p[1], x);
+    let middle = rows.map(|r| lerp(r[1], r[2], x));
+    let g_i = lerp(lerp(along(&rows[0]), along(&rows[1]), y), lerp(along(&rows[2]), along(&rows[3]), y), z);
+    let across = |before: f32, here: f32, next: f32, after: f32, t: f32| lerp(next - before, after - here, t);
+    let g_j = lerp(
+        across(at(&j[0]), middle[0], middle[1], at(&j[1]), y),
+        across(at(&j[2]), middle[2], middle[3], at(&j[3]), y),
+        z,
+    );
+    let g_k = lerp(
+        across(at(&k[0]), middle[0], middle[2], at(&k[2]), z),
+        across(at(&k[1]), middle[1], middle[3], at(&k[3]), z),
+        y,
+    );
+    [0.5 * g_i, 0.5 * g_j, 0.5 * g_k]
 }
 
 #[cfg(test)]

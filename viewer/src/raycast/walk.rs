@@ -2,6 +2,7 @@
 
 use super::blocks::{Blocks, SHIFT};
 use super::setup::{Placed, Span};
+use super::texel::rounded;
 use crate::camera::Ray;
 
 /// Later than any sample.
@@ -20,6 +21,20 @@ pub(crate) struct Walk<'a> {
     distances: Option<&'a Blocks<u8>>,
 }
 
+/// The block of a position along one axis; on a border between two, either.
+#[inline(always)]
+fn block_at(p: f32) -> usize {
+    rounded((p * (1.0 / (1 << SHIFT) as f32)).max(0.0) - 0.5)
+}
+
+/// What is known about the next samples: before one number all have to be looked at, before the other (when larger)
+/// none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gate {
+    seen_before: i32,
+    empty_before: i32,
+}
+
 /// Where samples lie on a ray: sample `m` is `zero + m · step` millimetres from its start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticks {
@@ -36,6 +51,13 @@ impl Ticks {
 
     pub fn at(&self, m: f32) -> f64 {
         self.zero + f64::from(m) * self.step
+    }
+
+    /// First and last sample around a part of the ray, with one to spare at either end.
+    pub fn around(&self, part: [f64; 2]) -> (i32, i32) {
+        let first = ((part[0] - self.zero) / self.step).floor() - 1.0;
+        let last = ((part[1] - self.zero) / self.step).ceil() + 1.0;
+        (first.clamp(0.0, 1e6) as i32, last.clamp(-1.0, 1e6) as i32)
     }
 
     /// First and last sample in a span.
@@ -71,21 +93,39 @@ impl<'a> Walk<'a> {
         [0, 1, 2].map(|a| self.start[a] + m * self.step[a])
     }
 
-    /// The next sample from `m` on (itself included) that has to be looked at; [`NEVER`] when there is none.
+    /// The next sample from `m` on (itself included) that has to be looked at; [`NEVER`] when there is none. `gate`
+    /// remembers what the last answer says about later samples; `m` only grows.
     #[inline(always)]
-    pub fn next(&self, m: i32) -> i32 {
+    pub fn next(&self, m: i32, gate: &mut Gate) -> i32 {
+        if m < gate.seen_before {
+            return m;
+        }
+        if m >= gate.empty_before {
+            *gate = self.gate(m);
+        }
+        if m < gate.seen_before { m } else { gate.empty_before }
+    }
+
+    #[inline(always)]
+    fn gate(&self, m: i32) -> Gate {
         if m < self.first {
-            return if self.first > self.last { NEVER } else { self.first };
+            let empty_before = if self.first > self.last { NEVER } else { self.first };
+            return Gate { seen_before: 0, empty_before };
         }
         if m > self.last {
-            return NEVER;
+            return Gate { seen_before: 0, empty_before: NEVER };
         }
-        let Some(blocks) = self.distances else { return m };
+        let end = self.last + 1;
+        let Some(blocks) = self.distances else { return Gate { seen_before: end, empty_before: end } };
         let p = self.at(m as f32);
-        const SIZE: f32 = (1 << SHIFT) as f32;
-        let b = [0, 1, 2].map(|a| ((p[a] * (1.0 / SIZE)) as usize).min(blocks.counts[a] - 1));
+        let b = [0, 1, 2].map(|a| block_at(p[a]).min(blocks.counts[a] - 1));
         let distance = blocks.data[(b[2] * blocks.counts[1] + b[1]) * blocks.counts[0] + b[0]];
-        if distance == 0 { m } else { self.leave(m, p, b, usize::from(distance) - 1, blocks.counts) }
+        let leave = self.leave(m, p, b, usize::from(distance.saturating_sub(1)), blocks.counts);
+        if distance == 0 {
+            Gate { seen_before: leave.min(end), empty_before: leave.min(end) }
+        } else {
+            Gate { seen_before: 0, empty_before: leave }
+        }
     }
 
     /// The first sample after the cube of blocks within `radius` of block `b`.
@@ -119,9 +159,8 @@ impl Walk<'_> {
     /// The first sample after the block of sample `m` when `is_dull` holds for what is kept of the block, else `m`.
     #[inline(always)]
     pub fn skip_range<R: Copy>(&self, m: i32, blocks: &Blocks<R>, is_dull: impl Fn(R) -> bool) -> i32 {
-        const SIZE: f32 = (1 << SHIFT) as f32;
         let p = self.at(m as f32);
-        let b = [0, 1, 2].map(|a| ((p[a] * (1.0 / SIZE)) as usize).min(blocks.counts[a] - 1));
+        let b = [0, 1, 2].map(|a| block_at(p[a]).min(blocks.counts[a] - 1));
         if is_dull(blocks.data[(b[2] * blocks.counts[1] + b[1]) * blocks.counts[0] + b[0]]) {
             self.leave(m, p, b, 0, blocks.counts)
         } else {

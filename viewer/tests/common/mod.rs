@@ -22,9 +22,10 @@ pub fn gpu(test: &str) -> Option<&'static Gpu> {
     }
 }
 
-/// The device with none of the features that keep values exact.
-pub fn poor_gpu(test: &str) -> Option<Gpu> {
+/// The device with only these of the features that keep values exact.
+pub fn poor_gpu(test: &str, features: wgpu::Features) -> Option<Gpu> {
     let plain = |adapter: &wgpu::Adapter| wgpu::DeviceDescriptor {
+        required_features: features & adapter.features(),
         required_limits: wgpu::Limits::downlevel_defaults().using_resolution(adapter.limits()),
         ..wgpu::DeviceDescriptor::default()
     };

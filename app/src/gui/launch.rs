@@ -16,7 +16,7 @@ use crate::settings::Settings;
 /// # Errors
 /// When there is no display, or no graphics adapter (not even a software one).
 pub fn run(files: Vec<PathBuf>) -> anyhow::Result<()> {
-    let start = Start { files, settings: Settings::load(), chooser: None, keeps_settings: true };
+    let start = Start { files, settings: Settings::load(), chooser: None, keeps_settings: true, home: None };
     eframe::run_native("Insula", options(), Box::new(move |cc| Ok(Box::new(App::new(cc, start)))))
         .map_err(|e| anyhow::anyhow!("{e}"))
         .context(

@@ -86,6 +86,7 @@ pub struct App {
     message: Option<(String, f64)>,
     shown: Shown,
     chooser: Box<dyn Chooser>,
+    home: PathBuf,
     answers: (Sender<Answer>, Receiver<Answer>),
     pictures: pictures::Pictures,
     histograms: HashMap<LayerId, Histogram>,
@@ -117,6 +118,8 @@ pub struct Start {
     pub chooser: Option<Box<dyn Chooser>>,
     /// Whether choices are written back.
     pub keeps_settings: bool,
+    /// The program's folder, for the sample and the journal of edits; the user's when none.
+    pub home: Option<PathBuf>,
 }
 
 impl App {
@@ -139,6 +142,7 @@ impl App {
             message: None,
             shown: Shown::default(),
             chooser: start.chooser.unwrap_or_else(|| Box::new(dialogs::Native)),
+            home: start.home.unwrap_or_else(inference::runtime::user_folder),
             answers: dialogs::answers(),
             pictures: pictures::Pictures::new(cc.wgpu_render_state.as_ref()),
             histograms: HashMap::new(),
@@ -173,6 +177,12 @@ impl App {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// Whether the 3-D picture shows what there is, in full quality.
+    #[must_use]
+    pub fn has_full_volume_picture(&self) -> bool {
+        self.pictures.has_full_volume(&self.document.scene)
     }
 
     /// When the first frame was finished.

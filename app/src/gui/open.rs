@@ -71,9 +71,9 @@ impl App {
     }
 
     pub(super) fn open_sample(&mut self, ctx: &Context) {
-        self.start_job(ctx, "Opening the sample", |task| {
-            // Readers read files; the sample travels inside the program.
-            let folder = inference::runtime::user_folder().join("sample");
+        // Readers read files; the sample travels inside the program.
+        let folder = self.home.join("sample");
+        self.start_job(ctx, "Opening the sample", move |task| {
             let path = folder.join("head.nii.gz");
             if std::fs::read(&path).ok().as_deref() != Some(SAMPLE) {
                 std::fs::create_dir_all(&folder).map_err(formats::Error::io(&folder, "create"))?;
@@ -100,7 +100,7 @@ impl App {
     /// A file was read: it becomes a layer.
     pub(super) fn opened(&mut self, ctx: &Context, file: OpenedFile) {
         let name = file.path.file_name().unwrap_or(file.path.as_os_str()).to_string_lossy().into_owned();
-        if !file.path.starts_with(inference::runtime::user_folder()) {
+        if !file.path.starts_with(&self.home) {
             self.settings.remember(&file.path);
             self.keep_settings();
         }

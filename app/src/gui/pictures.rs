@@ -34,6 +34,9 @@ pub(super) struct Pictures {
 #[derive(Default)]
 struct Volume {
     asked: Option<VolumeKey>,
+    number: u64,
+    /// Whether `picture` answers `asked` in full quality.
+    is_full: bool,
     picture: Option<TextureHandle>,
     note: String,
 }
@@ -265,7 +268,10 @@ impl Pictures {
         };
         if self.volume.asked.as_ref() != Some(&key) {
             self.volume.asked = Some(key);
-            let request = Request { scene: scene.clone(), view: self.volume_view.clone(), size_px };
+            self.volume.is_full = false;
+            self.volume.number += 1;
+            let (number, view) = (self.volume.number, self.volume_view.clone());
+            let request = Request { number, scene: scene.clone(), view, size_px };
             let waker = ctx.clone();
             self.thread.ask(request, &self.caster, move || waker.request_repaint());
         }
@@ -275,10 +281,21 @@ impl Pictures {
                 Some(texture) => texture.set(image, TextureOptions::LINEAR),
                 None => self.volume.picture = Some(ctx.load_texture("3-D", image, TextureOptions::LINEAR)),
             }
+            self.volume.is_full = answer.is_full && answer.number == self.volume.number;
             let quality = if answer.is_full { "full quality" } else { "moving" };
             self.volume.note = format!("{:.0} ms, {quality}", answer.seconds * 1000.0);
         }
         self.volume.picture.as_ref().map(TextureHandle::id)
+    }
+
+    /// Whether the picture there is shows this scene in full quality.
+    pub(super) fn has_full_volume(&self, scene: &Scene) -> bool {
+        let is_of_now = self
+            .volume
+            .asked
+            .as_ref()
+            .is_some_and(|k| k.layers == layer_keys(scene) && k.view == self.volume_view);
+        is_of_now && self.volume.is_full
     }
 
     /// What is seen at a place of the 3-D picture (points from its top left corner, of a picture of `size`).

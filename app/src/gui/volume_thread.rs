@@ -14,6 +14,8 @@ const REST: Duration = Duration::from_millis(120);
 /// What is to be seen.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
+    /// Counts up; answers carry it.
+    pub number: u64,
     /// A snapshot.
     pub scene: Scene,
     /// From where and how.
@@ -25,6 +27,8 @@ pub(super) struct Request {
 /// A picture that was computed.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// Of the request.
+    pub number: u64,
     /// At the request's size, or smaller while moving.
     pub picture: Picture,
     /// Whether it is in full quality.
@@ -132,7 +136,7 @@ fn work(mutex: &Mutex<Shared>, news: &Condvar, caster: &RayCaster, wake: &dyn Fn
         let seconds = began.elapsed().as_secs_f64();
         pace.report(request.size_px, &quality, seconds);
         let is_full = quality == Quality::FULL;
-        lock(mutex).answer = Some(Answer { picture, is_full, seconds });
+        lock(mutex).answer = Some(Answer { number: request.number, picture, is_full, seconds });
         coarse = (!is_full).then_some(request);
         wake();
     }

@@ -1,0 +1,579 @@
+//! The window, driven as a user drives it: by the names of what is seen, with mouse, keys and dropped files, on a real
+//! (software) graphics adapter.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use app::document::Layout;
+use app::gui::dialogs::Answers;
+use app::gui::{App, Start, launch};
+use app::settings::Settings;
+use eframe::egui::{self, Key, Modifiers, PointerButton, Pos2, pos2, vec2};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable;
+use formats::{Affine, Content, FrameAxis, Grid, Image, Scaling, Shared, Task, Volume, Voxels};
+use insula_tests::{root, runtime, shared, skip};
+
+/// The window in a test, with a data folder of its own.
+struct Window {
+    harness: Harness<'static, App>,
+    folder: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        std::fs::read(&self.0).map_err(|e| e.to_string())
+    }
+}
+
+impl Window {
+    fn new(settings: Settings, answers: Vec<PathBuf>) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), settings, answers, vec2(1280.0, 800.0), 1.0)
+    }
+
+    fn in_folder(
+        folder: tempfile::TempDir,
+        settings: Settings,
+        answers: Vec<PathBuf>,
+        size: egui::Vec2,
+        scale: f32,
+    ) -> Self {
+        let answers: VecDeque<Vec<PathBuf>> = answers.into_iter().map(|p| vec![p]).collect();
+        let home = folder.path().join("home");
+        let harness = Harness::builder()
+            .with_size(size)
+            .with_pixels_per_point(scale)
+            .wgpu_setup(launch::gpu_setup())
+            .build_eframe(|cc| {
+                let start = Start {
+                    settings,
+                    chooser: Some(Box::new(Answers(answers))),
+                    home: Some(home),
+                    ..Start::default()
+                };
+                App::new(cc, start)
+            });
+        Self { harness, folder }
+    }
+
+    fn app(&self) -> &App {
+        self.harness.state()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Draws frames until something holds.
+    #[track_caller]
+    fn until(&mut self, what: &str, holds: impl Fn(&App) -> bool) {
+        let begun = Instant::now();
+        loop {
+            self.harness.step();
+            if holds(self.app()) {
+                return;
+            }
+            let problems = self.app().problems();
+            assert!(problems.is_empty(), "waiting until {what}: {problems:?}");
+            assert!(begun.elapsed() < Duration::from_secs(120), "waited too long until {what}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Draws frames until nothing is under way.
+    #[track_caller]
+    fn rest(&mut self) {
+        self.until("nothing is under way", |app| !app.is_busy());
+        self.harness.run_steps(4);
+    }
+
+    fn drop_file(&mut self, path: &Path) {
+        self.harness.input_mut().dropped_files.push(Arc::new(Dropped(path.to_owned())));
+        self.harness.step();
+    }
+
+    #[track_caller]
+    fn open(&mut self, path: &Path) {
+        let before = self.app().document.scene.layers.len();
+        self.drop_file(path);
+        self.until("the file is open", |app| app.document.scene.layers.len() > before);
+        self.rest();
+    }
+
+    #[track_caller]
+    fn click(&mut self, name: &str) {
+        self.harness.get_by_label(name).click();
+        self.harness.run_steps(3);
+    }
+
+    fn key(&mut self, modifiers: Modifiers, key: Key) {
+        self.harness.key_press_modifiers(modifiers, key);
+        self.harness.run_steps(3);
+    }
+
+    #[track_caller]
+    fn pane(&self, name: &str) -> egui::Rect {
+        self.harness.get_by_label(name).rect()
+    }
+
+    fn drag(&mut self, from: Pos2, to: Pos2, button: PointerButton) {
+        let event = |pos: Pos2, pressed: bool| egui::Event::PointerButton {
+            pos,
+            button,
+            pressed,
+            modifiers: Modifiers::NONE,
+        };
+        self.harness.event(egui::Event::PointerMoved(from));
+        self.harness.step();
+        self.harness.event(event(from, true));
+        self.harness.step();
+        for n in 1..=6 {
+            self.harness.event(egui::Event::PointerMoved(from + (to - from) * (n as f32 / 6.0)));
+            self.harness.step();
+        }
+        self.harness.event(event(to, false));
+        self.harness.run_steps(3);
+    }
+
+    /// A picture of the window.
+    fn picture(&mut self) -> image::RgbaImage {
+        self.harness.render().unwrap()
+    }
+}
+
+/// Whether there is an adapter to draw with; says so when there is none.
+fn can_draw(test: &str) -> bool {
+    match viewer::gpu::Gpu::headless() {
+        Ok(_) => true,
+        Err(error) => {
+            skip(test, &error.to_string());
+            false
+        }
+    }
+}
+
+/// Writes a volume made by a function of the world position (RAS+ mm).
+fn write(path: &Path, grid: Grid, value: impl Fn([f64; 3]) -> i16) {
+    let [nk, nj, ni] = grid.shape_kji();
+    let voxels = Shared::from_shape_fn((nk, nj, ni), |(k, j, i)| {
+        value(grid.world_from_voxel.apply([i as f64, j as f64, k as f64]))
+    });
+    let volume =
+        Volume { voxels: Voxels::I16(voxels), grid, scaling: Scaling::NONE, meta: formats::Meta::default() };
+    save(path, vec![volume], Vec::new());
+}
+
+fn save(path: &Path, frames: Vec<Volume>, frame_axes: Vec<FrameAxis>) {
+    let image = Image {
+        frames,
+        frame_axes,
+        format: "nifti",
+        encoding: String::new(),
+        is_picture: false,
+        notices: Vec::new(),
+    };
+    formats::save(Content::Image(&image), path, &Task::silent()).unwrap();
+}
+
+fn sample() -> PathBuf {
+    root().join("assets/sample/head.nii.gz")
+}
+
+#[test]
+fn open_segment_edit_undo_save() {
+    const TEST: &str = "open_segment_edit_undo_save";
+    if !can_draw(TEST) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("result.nii.gz");
+    let mut window =
+        Window::in_folder(folder, Settings::default(), vec![saved.clone()], vec2(1280.0, 800.0), 1.0);
+    window.open(&sample());
+    for name in ["Axial slice", "Coronal slice", "Sagittal slice", "3-D view"] {
+        assert!(window.pane(name).width() > 300.0, "{name}");
+    }
+    if runtime(TEST).is_none() {
+        return;
+    }
+    window.until("packs are listed", |app| app.settings.pack.is_some());
+    window.rest();
+    window.click("Run");
+    window.until("the result is there", |app| app.document.scene.layers.len() == 2);
+    window.rest();
+    let labels = window.app().document.active_labels().unwrap();
+    let count = |window: &Window| {
+        let layer = window.app().document.scene.layer(labels).unwrap().labels().unwrap();
+        layer.labels.iter().filter(|v| **v != 0).count()
+    };
+    let before = count(&window);
+    assert!(before > 10_000, "{before} voxels are labelled");
+    // The result agrees with the truth of the sample about what is brain.
+    let truth = formats::open(&root().join("assets/sample/head_labels.nii.gz"), &Task::silent()).unwrap();
+    let truth = truth.first().to_labels().unwrap();
+    let layer = window.app().document.scene.layer(labels).unwrap().labels().unwrap();
+    let both = layer.labels.iter().zip(truth.labels.iter()).filter(|(a, b)| **a != 0 && **b != 0).count();
+    let dice = 2.0 * both as f64 / (before + truth.labels.iter().filter(|v| **v != 0).count()) as f64;
+    assert!(dice > 0.8, "Dice of the whole brain {dice}");
+
+    // Paint over the background beside the head.
+    window.click("Edit");
+    window.click("Brush");
+    let pane = window.pane("Axial slice");
+    let from = pane.left_top() + vec2(60.0, 60.0);
+    window.drag(from, from + vec2(40.0, 30.0), PointerButton::Primary);
+    let painted = count(&window);
+    assert!(painted > before, "{painted} after painting, {before} before");
+    window.key(Modifiers::COMMAND, Key::Z);
+    assert_eq!(count(&window), before, "the whole stroke is undone at once");
+    window.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
+    assert_eq!(count(&window), painted);
+
+    window.key(Modifiers::COMMAND, Key::S);
+    window.until("the file is there", |_| saved.is_file());
+    window.rest();
+    assert!(window.app().document.unsaved().is_empty());
+    let read = formats::open(&saved, &Task::silent()).unwrap();
+    let read = read.first().to_labels().unwrap();
+    let layer = window.app().document.scene.layer(labels).unwrap().labels().unwrap();
+    assert!(read.grid.is_same(&layer.grid, 1e-3));
+    assert_eq!(read.labels, layer.labels);
+}
+
+#[test]
+fn a_dropped_scan_goes_straight_to_its_segmentation() {
+    const TEST: &str = "a_dropped_scan_goes_straight_to_its_segmentation";
+    if !can_draw(TEST) || runtime(TEST).is_none() {
+        return;
+    }
+    let mut window = Window::new(Settings { segment_on_open: true, ..Settings::default() }, Vec::new());
+    window.until("packs are listed", |app| app.settings.pack.is_some());
+    window.drop_file(&sample());
+    window.until("image and labels are there", |app| app.document.scene.layers.len() == 2);
+    window.rest();
+    let table = window.harness.query_all_by_label_contains("Show ").count();
+    assert!(table > 10, "the label table lists structures ({table})");
+}
+
+/// A ball at the patient's right, anterior, superior corner of a dark cube, and where it must be seen.
+#[test]
+fn right_is_on_the_left_in_all_panes_for_all_axis_orders() {
+    const TEST: &str = "right_is_on_the_left_in_all_panes_for_all_axis_orders";
+    if !can_draw(TEST) {
+        return;
+    }
+    let base = Grid {
+        size_ijk: [48, 56, 40],
+        world_from_voxel: Affine::scale_shift([2.0, 2.0, 2.0], [-47.0, -55.0, -39.0]),
+    };
+    let ball = [26.0, 32.0, 20.0];
+    let orders = [
+        ([0, 1, 2], [false; 3]),
+        ([0, 1, 2], [true, true, false]), // LPS
+        ([1, 2, 0], [true, false, true]),
+        ([2, 0, 1], [false, true, true]),
+    ];
+    for (n, (source, reversed)) in orders.into_iter().enumerate() {
+        let order = formats::AxisOrder { source, reversed };
+        let mut window = Window::new(Settings::default(), Vec::new());
+        let path = window.path("marker.nii.gz");
+        write(&path, base.reordered(order), |p| {
+            let away = formats::affine::norm([0, 1, 2].map(|a| p[a] - ball[a]));
+            if away < 10.0 { 1000 } else { 0 }
+        });
+        window.open(&path);
+        // The crosshair passes through the ball.
+        window.harness.state_mut().document.move_cursor(ball);
+        window.key(Modifiers::NONE, Key::X); // without its lines
+        window.until("the 3-D picture is there", |app| app.has_full_volume_picture());
+        window.harness.run_steps(3);
+        let picture = window.picture();
+        // Bright pixels away from letters: their middle, from the middle of the pane.
+        let middle = |window: &Window, name: &str| {
+            let rect = window.pane(name).shrink(26.0);
+            let (mut sum, mut count) = (vec2(0.0, 0.0), 0.0);
+            for y in rect.top() as u32 + 20..rect.bottom() as u32 - 20 {
+                for x in rect.left() as u32..rect.right() as u32 {
+                    let p = picture.get_pixel(x, y).0;
+                    // Grey or skin, not the blue ground of 3-D; the orientation cube is at the right edge.
+                    if p[0] > 90 && f32::from(x as u16) < rect.right() - 60.0 {
+                        sum += pos2(x as f32, y as f32) - rect.center();
+                        count += 1.0;
+                    }
+                }
+            }
+            assert!(count > 50.0, "{name}, order {n}: {count} bright pixels");
+            sum / count
+        };
+        for (name, left, up) in [
+            ("Axial slice", true, true),    // right on the left, anterior up
+            ("Coronal slice", true, true),  // right on the left, superior up
+            ("Sagittal slice", true, true), // anterior on the left, superior up
+            ("3-D view", true, true),       // from the front: right on the left
+        ] {
+            let at = middle(&window, name);
+            assert_eq!(at.x < -5.0, left, "{name}, order {n}: {at:?}");
+            assert_eq!(at.y < -5.0, up, "{name}, order {n}: {at:?}");
+        }
+    }
+}
+
+#[test]
+fn series_have_frames_a_slider_and_keys() {
+    if !can_draw("series_have_frames_a_slider_and_keys") {
+        return;
+    }
+    let mut window = Window::new(Settings::default(), Vec::new());
+    let path = window.path("series.nii.gz");
+    let grid = Grid::unit([12, 12, 8]);
+    let frames = (0..5).map(|t| Volume {
+        voxels: Voxels::I16(Shared::from_elem((8, 12, 12), 100 * t)),
+        grid,
+        scaling: Scaling::NONE,
+        meta: formats::Meta::default(),
+    });
+    let axis = FrameAxis { name: "time".to_owned(), len: 5, step: 2.0, unit: "s".to_owned() };
+    save(&path, frames.collect(), vec![axis]);
+    window.open(&path);
+    let frame = |window: &Window| window.app().document.frames().unwrap().1;
+    assert_eq!(frame(&window), 0);
+    window.harness.get_by_label_contains("Time 1 of 5");
+    window.harness.get_by_label("Values over frames at the cursor");
+    window.key(Modifiers::NONE, Key::Period);
+    assert_eq!(frame(&window), 1);
+    window.key(Modifiers::NONE, Key::Comma);
+    window.key(Modifiers::NONE, Key::Comma);
+    assert_eq!(frame(&window), 4, "round the end");
+    window.harness.get_by_label("Frame").set_value_accesskit(2.0);
+    window.harness.run_steps(2);
+    assert_eq!(frame(&window), 2);
+    window.click("▶");
+    window.until("frames run", |app| app.document.frames().unwrap().1 != 2);
+}
+
+#[test]
+fn wheel_drags_and_keys_do_what_people_expect() {
+    if !can_draw("wheel_drags_and_keys_do_what_people_expect") {
+        return;
+    }
+    let mut window = Window::new(Settings::default(), Vec::new());
+    window.open(&sample());
+    let cursor = |window: &Window| window.app().document.scene.cursor_ras;
+    let pane = window.pane("Axial slice");
+    let before = cursor(&window);
+
+    // A click moves the crosshair in the plane, not through it.
+    let at = pane.center() + vec2(-60.0, 30.0);
+    window.drag(at, at, PointerButton::Primary);
+    let after = cursor(&window);
+    assert!(after[0] > before[0] + 5.0, "left in the picture is the patient's right: {before:?} {after:?}");
+    assert!(after[1] < before[1] - 5.0, "down is posterior");
+    assert!((after[2] - before[2]).abs() < 1e-6);
+
+    // The wheel steps through slices, by the voxel.
+    window.harness.event(egui::Event::PointerMoved(pane.center()));
+    window.harness.step();
+    window.harness.event(egui::Event::MouseWheel {
+        unit: egui::MouseWheelUnit::Line,
+        delta: vec2(0.0, 2.0),
+        phase: egui::TouchPhase::Move,
+        source: egui::MouseWheelSource::Wheel,
+        modifiers: Modifiers::NONE,
+    });
+    window.harness.run_steps(3);
+    assert!((cursor(&window)[2] - after[2] - 3.0).abs() < 1e-6, "two slices of 1.5 mm");
+    window.key(Modifiers::NONE, Key::PageDown);
+    assert!((cursor(&window)[2] - after[2] - 1.5).abs() < 1e-6);
+
+    // A right drag changes the window only.
+    let look = |window: &Window| window.app().document.active_layer().unwrap().image().unwrap().window;
+    let (old, at) = (look(&window), cursor(&window));
+    window.drag(pane.center(), pane.center() + vec2(50.0, 0.0), PointerButton::Secondary);
+    assert!(look(&window).width() > old.width() * 1.05);
+    assert_eq!(cursor(&window), at);
+
+    // A double click fills the window with the pane; keys and menus change layouts.
+    window.key(Modifiers::NONE, Key::R);
+    window.harness.event(egui::Event::PointerMoved(pane.center()));
+    for pressed in [true, false, true, false] {
+        window.harness.event(egui::Event::PointerButton {
+            pos: pane.center(),
+            button: PointerButton::Primary,
+            pressed,
+            modifiers: Modifiers::NONE,
+        });
+    }
+    window.harness.run_steps(3);
+    assert!(window.pane("Axial slice").width() > pane.width() * 1.8);
+    assert!(window.harness.query_by_label("3-D view").is_none());
+    window.key(Modifiers::COMMAND, Key::Num4);
+    assert_eq!(window.app().document.layout, Layout::Row);
+    assert!(window.pane("Sagittal slice").left() > window.pane("Axial slice").right());
+
+    // Switching sides swaps left and right.
+    window.key(Modifiers::NONE, Key::F);
+    let at = window.pane("Axial slice").center() + vec2(-60.0, 0.0);
+    window.drag(at, at, PointerButton::Primary);
+    assert!(cursor(&window)[0] < -5.0, "{:?}", cursor(&window));
+}
+
+#[test]
+fn the_palette_finds_and_runs_commands() {
+    if !can_draw("the_palette_finds_and_runs_commands") {
+        return;
+    }
+    let mut window = Window::new(Settings::default(), Vec::new());
+    window.click("Try the sample");
+    window.until("the sample is open", |app| !app.document.is_empty());
+    window.rest();
+    window.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::P);
+    window.harness.get_by_label("Command").type_text("outl");
+    window.harness.run_steps(3);
+    window.key(Modifiers::NONE, Key::Escape);
+    assert!(window.harness.query_by_label("Command").is_none());
+    window.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::P);
+    window.harness.get_by_label("Command").type_text("layout 3");
+    window.harness.run_steps(3);
+    window.key(Modifiers::NONE, Key::Enter);
+    window.harness.run_steps(3);
+    assert_eq!(window.app().document.layout, Layout::Row);
+}
+
+#[test]
+fn a_bad_file_is_told_of_and_harms_nothing() {
+    if !can_draw("a_bad_file_is_told_of_and_harms_nothing") {
+        return;
+    }
+    let mut window = Window::new(Settings::default(), Vec::new());
+    window.open(&sample());
+    let bad = window.path("bad.nii.gz");
+    std::fs::write(&bad, b"not an image at all").unwrap();
+    window.drop_file(&bad);
+    for _ in 0..500 {
+        window.harness.step();
+        if !window.app().problems().is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let problems = window.app().problems().to_vec();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].text.contains("bad.nii.gz"), "{problems:?}");
+    assert_eq!(window.app().document.scene.layers.len(), 1);
+    window.harness.run_steps(2);
+    window.click("Dismiss");
+    assert!(window.app().problems().is_empty());
+}
+
+#[test]
+fn a_session_reopens_as_it_was() {
+    if !can_draw("a_session_reopens_as_it_was") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let session = folder.path().join("s.insula");
+    let mut window =
+        Window::in_folder(folder, Settings::default(), vec![session.clone()], vec2(1280.0, 800.0), 1.0);
+    window.open(&sample());
+    window.click("New labels");
+    window.click("Brush");
+    let pane = window.pane("Coronal slice");
+    window.drag(pane.center(), pane.center() + vec2(30.0, 20.0), PointerButton::Primary);
+    window.key(Modifiers::NONE, Key::Escape); // puts the brush down
+    window.key(Modifiers::COMMAND, Key::Num2);
+    window.harness.state_mut().document.move_cursor([12.0, -20.0, 30.0]);
+    window.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::P);
+    window.harness.get_by_label("Command").type_text("save session");
+    window.harness.run_steps(3);
+    window.key(Modifiers::NONE, Key::Enter);
+    window.until("the session is written", |_| session.is_file());
+    window.rest();
+    let was = window.app().document.clone();
+    let painted = was.scene.layers[1].labels().unwrap().labels.clone();
+    assert!(painted.iter().any(|v| *v != 0));
+
+    let mut again = Window::new(Settings::default(), Vec::new());
+    again.drop_file(&session);
+    again.until("the session is open", |app| app.document.scene.layers.len() == 2);
+    again.rest();
+    let now = &again.app().document;
+    assert_eq!(now.scene.cursor_ras, was.scene.cursor_ras);
+    assert_eq!(now.layout, was.layout);
+    let names =
+        |d: &app::document::Document| d.scene.layers.iter().map(|l| l.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(now), names(&was));
+    assert_eq!(now.scene.layers[1].labels().unwrap().labels, painted);
+    assert_eq!(now.scene.layers[0].image().unwrap().window, was.scene.layers[0].image().unwrap().window);
+    assert_eq!(now.unsaved().len(), 1, "painted labels are in no file of their own yet");
+}
+
+/// The states that people see most, at both ends of the sizes we promise: nothing may overlap its neighbour or leave
+/// the window. The pictures are left in the folder that `INSULA_SCREENSHOTS` names, for people to look at.
+#[test]
+fn main_states_fit_the_window() {
+    const TEST: &str = "main_states_fit_the_window";
+    if !can_draw(TEST) {
+        return;
+    }
+    let out = std::env::var_os("INSULA_SCREENSHOTS").map(PathBuf::from);
+    for (size, scale, name) in [(vec2(1280.0, 800.0), 1.0, "1280"), (vec2(960.0, 600.0), 2.0, "hidpi")] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut window = Window::in_folder(folder, Settings::default(), Vec::new(), size, scale);
+        window.rest();
+        let keep = |window: &mut Window, state: &str| {
+            let picture = window.picture();
+            if let Some(folder) = &out {
+                picture.save(folder.join(format!("{state}-{name}.png"))).unwrap();
+            }
+            let screen = egui::Rect::from_min_size(Pos2::ZERO, size).expand(1.0);
+            for button in ["File", "Edit", "View", "Models", "Help"] {
+                let found = window.harness.get_all_by_label(button).next().unwrap().rect();
+                assert!(screen.contains_rect(found), "{state} {name}: {button} at {found:?}");
+            }
+        };
+        keep(&mut window, "welcome");
+        window.open(&sample());
+        window.until("the 3-D picture is there", |app| app.has_full_volume_picture());
+        keep(&mut window, "image");
+        window.open(&root().join("assets/sample/head_labels.nii.gz"));
+        window.until("the 3-D picture is there", |app| app.has_full_volume_picture());
+        window.rest();
+        keep(&mut window, "labels");
+        let panes = ["Axial slice", "Coronal slice", "Sagittal slice", "3-D view"].map(|n| window.pane(n));
+        for (n, a) in panes.iter().enumerate() {
+            for b in &panes[n + 1..] {
+                assert!(!a.shrink(1.0).intersects(b.shrink(1.0)), "{a:?} {b:?}");
+            }
+        }
+        window.harness.get_all_by_label("Edit").last().unwrap().click();
+        window.harness.run_steps(3);
+        keep(&mut window, "edit");
+        window.click("3-D");
+        keep(&mut window, "volume");
+        window.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::P);
+        keep(&mut window, "palette");
+    }
+}
+
+#[test]
+fn pictures_of_many_kinds_open() {
+    const TEST: &str = "pictures_of_many_kinds_open";
+    if !can_draw(TEST) {
+        return;
+    }
+    let Some(data) = shared(TEST, "data/images") else { return };
+    let mut window = Window::new(Settings::default(), Vec::new());
+    let picture =
+        std::fs::read_dir(data.join("set12")).unwrap().flatten().map(|e| e.path()).find(|p| p.is_file());
+    window.open(&picture.unwrap());
+    assert!(window.app().document.is_flat());
+    assert!(window.pane("Axial slice").width() > 500.0, "one large pane");
+}

@@ -46,8 +46,25 @@ impl Window {
         size: egui::Vec2,
         scale: f32,
     ) -> Self {
-        let answers: VecDeque<Vec<PathBuf>> = answers.into_iter().map(|p| vec![p]).collect();
         let home = folder.path().join("home");
+        Self::with(folder, home, settings, answers, size, scale)
+    }
+
+    /// With a data folder that others know.
+    fn at_home(home: PathBuf) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::with(folder, home, Settings::default(), Vec::new(), vec2(1280.0, 800.0), 1.0)
+    }
+
+    fn with(
+        folder: tempfile::TempDir,
+        home: PathBuf,
+        settings: Settings,
+        answers: Vec<PathBuf>,
+        size: egui::Vec2,
+        scale: f32,
+    ) -> Self {
+        let answers: VecDeque<Vec<PathBuf>> = answers.into_iter().map(|p| vec![p]).collect();
         let harness = Harness::builder()
             .with_size(size)
             .with_pixels_per_point(scale)
@@ -355,7 +372,7 @@ fn series_have_frames_a_slider_and_keys() {
     window.harness.get_by_label("Frame").set_value_accesskit(2.0);
     window.harness.run_steps(2);
     assert_eq!(frame(&window), 2);
-    window.click("▶");
+    window.click("Play");
     window.until("frames run", |app| app.document.frames().unwrap().1 != 2);
 }
 
@@ -410,6 +427,7 @@ fn wheel_drags_and_keys_do_what_people_expect() {
             pressed,
             modifiers: Modifiers::NONE,
         });
+        window.harness.step();
     }
     window.harness.run_steps(3);
     assert!(window.pane("Axial slice").width() > pane.width() * 1.8);
@@ -576,4 +594,66 @@ fn pictures_of_many_kinds_open() {
     window.open(&picture.unwrap());
     assert!(window.app().document.is_flat());
     assert!(window.pane("Axial slice").width() > 500.0, "one large pane");
+}
+
+/// Where the child of `edits_survive_kill_9` lives.
+const CHILD_HOME: &str = "INSULA_TEST_CHILD_HOME";
+
+/// Not a test by itself: run by `edits_survive_kill_9` in a process of its own, which is then killed.
+#[test]
+#[ignore = "run by edits_survive_kill_9"]
+fn child_that_is_killed() {
+    let Some(home) = std::env::var_os(CHILD_HOME).map(PathBuf::from) else { return };
+    let mut window = Window::at_home(home.clone());
+    window.open(&sample());
+    window.click("New labels");
+    window.click("Brush");
+    let centre = window.pane("Axial slice").center();
+    window.drag(centre, centre + vec2(40.0, 20.0), PointerButton::Primary);
+    let labels = window.app().document.scene.layers[1].labels().unwrap();
+    let painted = labels.labels.iter().filter(|v| **v != 0).count();
+    std::fs::write(home.join("painted.tmp"), painted.to_string()).unwrap();
+    std::fs::rename(home.join("painted.tmp"), home.join("painted")).unwrap();
+    std::thread::sleep(Duration::from_secs(120));
+}
+
+#[test]
+fn edits_survive_kill_9() {
+    if !can_draw("edits_survive_kill_9") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    std::fs::create_dir_all(&home).unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_is_killed", "--ignored"])
+        .env(CHILD_HOME, &home)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let told = home.join("painted");
+    let begun = Instant::now();
+    while !told.is_file() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none(),
+            "no child"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::thread::sleep(Duration::from_secs(2)); // what two seconds may lose is not asked for
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let painted: usize = std::fs::read_to_string(&told).unwrap().parse().unwrap();
+    assert!(painted > 100, "{painted}");
+    let mut window = Window::at_home(home.clone());
+    window.rest();
+    window.harness.get_by_label("Unsaved edits were found");
+    window.click("Recover");
+    window.until("image and labels are there", |app| app.document.scene.layers.len() == 2);
+    window.rest();
+    let labels = window.app().document.scene.layers[1].labels().unwrap();
+    assert_eq!(labels.labels.iter().filter(|v| **v != 0).count(), painted);
+    assert!(labels.grid.is_same(window.app().document.scene.layers[0].grid(), 1e-3));
+    assert_eq!(window.app().document.unsaved().len(), 1);
 }

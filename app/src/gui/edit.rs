@@ -97,6 +97,11 @@ impl Editor {
         self.tool != Tool::Cursor
     }
 
+    /// Forgets the steps of a layer that is gone.
+    pub(super) fn forget(&mut self, layer: LayerId) {
+        self.history.forget(layer);
+    }
+
     /// Puts the tool down; false when there was none.
     pub(super) fn put_down(&mut self) -> bool {
         std::mem::take(&mut self.tool) != Tool::Cursor
@@ -425,11 +430,11 @@ impl App {
 
     /// Changes labels, and tells everybody who must know: the card, the journal, the list of what is not saved.
     fn apply(&mut self, id: LayerId, edit: &LabelEdit) -> bool {
+        self.journal_begin(id);
         let Some(Content::Labels(labels)) = self.document.scene.layer_mut(id).map(|l| &mut l.content) else {
             return false;
         };
         let before = labels.revision;
-        // The picture of the volume holds a snapshot; a copy would be made of all labels if it were not let go.
         if let Err(error) = edit.apply_to_layer(labels) {
             self.complain("Editing", &error.into());
             return false;
@@ -437,6 +442,7 @@ impl App {
         if let Some(bounds) = edit.bounds() {
             self.pictures.labels_changed(labels.id, before, labels.revision, &bounds);
         }
+        self.journal_edit(id, edit);
         if let Some(details) = self.document.details.get_mut(&id) {
             details.is_modified = true;
         }
@@ -559,7 +565,7 @@ impl App {
         let mut removed = None;
         for (n, m) in self.edit.measurements.iter().enumerate() {
             ui.horizontal(|ui| {
-                if ui.small_button("✖").on_hover_text("Remove the measurement").clicked() {
+                if ui.small_button("×").on_hover_text("Remove the measurement").clicked() {
                     removed = Some(n);
                 }
                 ui.label(format!("{}: {}", m.plane.name(), m.text.replace('\n', ", ")));

@@ -219,7 +219,35 @@ impl App {
         }
     }
 
+    /// Asks whether a layer with unsaved changes may go.
+    fn closing_ui(&mut self, ctx: &Context) {
+        let Some(layer) = self.shown.closing.and_then(|id| self.document.scene.layer(id)) else {
+            self.shown.closing = None;
+            return;
+        };
+        let (id, name) = (layer.id, layer.name.clone());
+        let mut goes = false;
+        let modal = Modal::new(egui::Id::unique("closing")).show(ctx, |ui| {
+            ui.set_width(380.0);
+            ui.heading("Close without saving?");
+            ui.label(format!("{name} has changes that no file holds."));
+            ui.add_space(8.0);
+            ui.horizontal(|ui| {
+                if ui.button("Keep it").clicked() {
+                    ui.close();
+                }
+                goes = ui.button("Close it").clicked();
+            });
+        });
+        if goes {
+            self.close(id);
+        } else if modal.should_close() {
+            self.shown.closing = None;
+        }
+    }
+
     pub(super) fn leaving_ui(&mut self, ctx: &Context) {
+        self.closing_ui(ctx);
         if !self.shown.leaving {
             return;
         }

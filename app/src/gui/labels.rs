@@ -163,8 +163,8 @@ impl App {
             .column(Column::exact(62.0));
         let header = |ui: &mut Ui, name: &str, this: Order, order: &mut (Order, bool)| {
             let mark = match order {
-                (o, false) if *o == this => " ⏶",
-                (o, true) if *o == this => " ⏷",
+                (o, false) if *o == this => " ↑",
+                (o, true) if *o == this => " ↓",
                 _ => "",
             };
             let text = RichText::new(format!("{name}{mark}")).small().strong();

@@ -83,11 +83,11 @@ impl App {
                             });
                             let detail = details.get(&layer.id);
                             if detail.is_some_and(|d| d.notices.iter().any(|n| n.level == Level::Warning)) {
-                                let mark = ui.label(RichText::new("⚠").color(WARNING));
+                                let mark = ui.label(RichText::new("!").color(WARNING));
                                 mark.on_hover_text("There are warnings; see below when the layer is active");
                             }
                             if detail.is_some_and(|d| d.is_modified) {
-                                ui.label(RichText::new("●").color(ACCENT).small())
+                                ui.label(RichText::new("•").color(ACCENT).small())
                                     .on_hover_text("Not saved yet");
                             }
                             let kind = if layer.labels().is_some() { "labels" } else { "image" };
@@ -111,7 +111,7 @@ impl App {
         match asked {
             Some(RowAction::Activate(id)) => self.document.active = Some(id),
             Some(RowAction::Move(id, by)) => self.document.reorder(id, by),
-            Some(RowAction::Close(id)) => self.document.remove(id),
+            Some(RowAction::Close(id)) => self.close(id),
             Some(RowAction::Facts(id)) => self.shown.facts = Some(id),
             None => {}
         }
@@ -150,7 +150,8 @@ impl App {
         let mut shown = frame;
         ui.horizontal(|ui| {
             let is_playing = self.playing.is_some();
-            let (sign, help) = if is_playing { ("⏸", "Stop") } else { ("▶", "Play") };
+            let (sign, help) =
+                if is_playing { ("Stop", "Stop at this frame") } else { ("Play", "Run through the frames") };
             if ui.button(sign).on_hover_text(help).clicked() {
                 self.command(Command::PlayFrames);
             }
@@ -189,7 +190,7 @@ impl App {
         for notice in &notices {
             ui.horizontal_top(|ui| {
                 match notice.level {
-                    Level::Warning => ui.label(RichText::new("⚠").color(WARNING)),
+                    Level::Warning => ui.label(RichText::new("!").color(WARNING)),
                     Level::Info => ui.label(RichText::new("•").weak()),
                 };
                 ui.add(egui::Label::new(&notice.message).wrap());

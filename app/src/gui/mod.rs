@@ -16,6 +16,7 @@ mod open;
 mod palette;
 mod panes;
 mod pictures;
+pub mod recovery;
 mod run;
 mod save;
 mod side;
@@ -63,6 +64,8 @@ struct Shown {
     import: Option<crate::packs::Import>,
     tab: Tab,
     leaving: bool,
+    /// A layer with unsaved changes that is to be closed.
+    closing: Option<LayerId>,
 }
 
 /// The right panel's pages.
@@ -94,6 +97,7 @@ pub struct App {
     models: models::Panel,
     labels: labels::Panel,
     edit: edit::Editor,
+    keeper: recovery::Keeper,
     loaded: Arc<Loaded>,
     show_crosshair: bool,
     hover: Option<[f64; 3]>,
@@ -150,6 +154,7 @@ impl App {
             models: models::Panel::default(),
             labels: labels::Panel::default(),
             edit: edit::Editor::default(),
+            keeper: recovery::Keeper::default(),
             loaded: Arc::new(Loaded::default()),
             show_crosshair: true,
             hover: None,
@@ -163,6 +168,7 @@ impl App {
             settings: start.settings,
         };
         app.start_job(ctx, "Looking for packs", |_| work::packs());
+        app.look_for_pending(ctx);
         app.open_paths(ctx, start.files);
         app
     }
@@ -251,11 +257,14 @@ impl App {
             Product::Segmented(result) => self.segmented(ctx, *result),
             Product::Saved(layer, path) => {
                 self.document.saved(layer, &path);
+                self.journal_forget(layer);
                 self.settings.remember(&path);
                 self.keep_settings();
                 self.say(ctx, format!("Saved {}", path.display()));
             }
             Product::Written(path) => self.say(ctx, format!("Saved {}", path.display())),
+            Product::Pending(pending) => self.pending_found(pending),
+            Product::Recovered(rebuilt) => self.recovered(ctx, *rebuilt),
             Product::Session(read) => self.session_opened(*read),
             Product::Packs(packs) => {
                 self.packs = packs;
@@ -342,6 +351,7 @@ impl eframe::App for App {
         self.closing(ctx);
         self.keys(ctx);
         self.play(ctx);
+        self.journal_tend();
         for command in std::mem::take(&mut self.pending) {
             self.perform(ctx, command);
         }
@@ -362,6 +372,7 @@ impl eframe::App for App {
         self.palette_ui(&ctx);
         self.help_ui(&ctx);
         self.leaving_ui(&ctx);
+        self.recovery_ui(&ctx);
         self.drop_target_ui(&ctx);
         self.frames_drawn += 1;
         if self.first_frame.is_none() {
@@ -375,6 +386,7 @@ impl eframe::App for App {
 
     fn on_exit(&mut self) {
         self.jobs.cancel_all();
+        self.journal_finish();
         self.keep_settings();
     }
 }

@@ -53,12 +53,12 @@ impl App {
             }
             Command::CloseLayer => {
                 if let Some(id) = self.document.active {
-                    self.document.remove(id);
+                    self.close(id);
                 }
             }
             Command::CloseAll => {
                 for id in self.document.scene.layers.iter().map(|l| l.id).collect::<Vec<_>>() {
-                    self.document.remove(id);
+                    self.close(id);
                 }
             }
             Command::Quit => ctx.send_viewport_cmd(ViewportCommand::Close),
@@ -86,6 +86,20 @@ impl App {
             }
             _ => self.look(ctx, command),
         }
+    }
+
+    /// Takes a layer away; unsaved labels are asked about first.
+    pub(super) fn close(&mut self, id: viewer::LayerId) {
+        let is_modified = self.document.details.get(&id).is_some_and(|d| d.is_modified);
+        if is_modified && self.shown.closing != Some(id) {
+            self.shown.closing = Some(id);
+            return;
+        }
+        self.shown.closing = None;
+        self.journal_forget(id);
+        self.edit.forget(id);
+        self.histograms.remove(&id);
+        self.document.remove(id);
     }
 
     /// Commands that only change how things look.

@@ -27,6 +27,10 @@ pub enum Product {
     Saved(LayerId, PathBuf),
     /// Something else was written to a file.
     Written(PathBuf),
+    /// What earlier runs left behind.
+    Pending(Vec<crate::journal::Pending>),
+    /// Edits of an earlier run were rebuilt.
+    Recovered(Box<super::recovery::Rebuilt>),
     /// A session was read.
     Session(Box<SessionRead>),
     /// The packs there are.

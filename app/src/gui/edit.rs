@@ -430,7 +430,6 @@ impl App {
 
     /// Changes labels, and tells everybody who must know: the card, the journal, the list of what is not saved.
     fn apply(&mut self, id: LayerId, edit: &LabelEdit) -> bool {
-        self.journal_begin(id);
         let Some(Content::Labels(labels)) = self.document.scene.layer_mut(id).map(|l| &mut l.content) else {
             return false;
         };

@@ -14,8 +14,8 @@ use crate::open::Opened;
 #[derive(Default)]
 pub(super) struct Keeper {
     journal: Option<Journal>,
-    /// Layers whose labels are in the journal.
-    begun: Vec<LayerId>,
+    /// Whether a journal cannot be had.
+    has_failed: bool,
     pending: Vec<Pending>,
 }
 
@@ -46,31 +46,24 @@ impl App {
         self.keeper.pending = pending;
     }
 
-    /// Called before the first edit of a layer: the journal needs the labels as they were.
-    pub(super) fn journal_begin(&mut self, id: LayerId) {
-        if self.keeper.begun.contains(&id) {
-            return;
-        }
-        if self.keeper.journal.is_none() {
+    /// The journal of this run, begun with the first edit.
+    fn start_journal(&mut self) {
+        if self.keeper.journal.is_none() && !self.keeper.has_failed {
             match Journal::start(&self.home.join("journal")) {
                 Ok(journal) => self.keeper.journal = Some(journal),
                 Err(error) => {
+                    self.keeper.has_failed = true; // told once
                     self.complain("Keeping edits safe from a crash", &error);
-                    return;
                 }
             }
         }
-        let about = self.about(id);
-        let (Some(journal), Some(map)) = (&self.keeper.journal, self.document.label_map(id)) else { return };
-        journal.begin(id, about, map);
-        self.keeper.begun.push(id);
     }
 
     /// Called after an edit was applied.
     pub(super) fn journal_edit(&mut self, id: LayerId, edit: &LabelEdit) {
-        if let Some(journal) = &self.keeper.journal {
-            journal.edit(id, edit);
-        }
+        self.start_journal();
+        let (Some(journal), Some(map)) = (&self.keeper.journal, self.document.label_map(id)) else { return };
+        journal.record(id, edit, || (self.about(id), map));
     }
 
     /// Called when a layer was saved or closed.
@@ -78,19 +71,13 @@ impl App {
         if let Some(journal) = &self.keeper.journal {
             journal.forget(id);
         }
-        self.keeper.begun.retain(|l| *l != id);
     }
 
-    /// Takes care of what the journal asks for; once per frame.
+    /// Tells when edits are not kept safe; once per frame.
     pub(super) fn journal_tend(&mut self) {
         let Some(journal) = &self.keeper.journal else { return };
-        let (due, problem) = (journal.take_due(), journal.take_problem());
-        if let Some(problem) = problem {
+        if let Some(problem) = journal.take_problem() {
             self.complain("Keeping edits safe from a crash", &anyhow::anyhow!(problem));
-        }
-        for id in due {
-            self.keeper.begun.retain(|l| *l != id);
-            self.journal_begin(id);
         }
     }
 
@@ -192,7 +179,10 @@ impl App {
                 details.is_modified = true;
                 details.path = layer.about.labels.map(|s| s.path);
             }
-            self.journal_begin(id);
+            self.start_journal();
+            if let (Some(journal), Some(map)) = (&self.keeper.journal, self.document.label_map(id)) {
+                journal.begin(id, self.about(id), map);
+            }
             self.say(ctx, format!("{} edits were recovered", layer.edits));
         }
         for problem in &recovered.problems {

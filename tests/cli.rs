@@ -64,16 +64,15 @@ fn bad_arguments_exit_2_and_say_why_on_stderr() {
         &["--batch", "a.nii", "--fail-fast", "--keep-going"],
         &["--batch", "a.nii", "--format", "docx"],
         &["--out", "x"],
-        &[],
-        &["scan.nii.gz"],
+        &["absent-scan.nii.gz"],
         &["eval", "a.nii", "b.nii", "--labels", "x-y"],
     ] {
         let ran = run(folder.path(), args).expect(2);
         assert!(ran.stdout.is_empty(), "{args:?}: {}", ran.stdout);
         assert!(!ran.stderr.is_empty(), "{args:?}");
     }
-    let window = run(folder.path(), &["scan.nii.gz"]);
-    assert!(window.stderr.contains("window is not built yet"), "{}", window.stderr);
+    let window = run(folder.path(), &["absent-scan.nii.gz"]);
+    assert!(window.stderr.contains("absent-scan.nii.gz: there is no such file"), "{}", window.stderr);
 }
 
 #[test]

@@ -30,7 +30,8 @@ fn options() -> NativeOptions {
     let mut options = NativeOptions {
         viewport: ViewportBuilder::default()
             .with_title("Insula")
-            .with_app_id("insula")
+            .with_app_id("org.insula.Insula")
+            .with_icon(icon())
             .with_inner_size(vec2(1280.0, 800.0))
             .with_min_inner_size(vec2(720.0, 480.0))
             .with_drag_and_drop(true),
@@ -39,6 +40,13 @@ fn options() -> NativeOptions {
     };
     options.wgpu_options.wgpu_setup = gpu_setup();
     options
+}
+
+/// The program's mark, for window lists.
+fn icon() -> eframe::egui::IconData {
+    const PNG: &[u8] = include_bytes!("../../../assets/icon/insula-64.png");
+    // Decoded from our own file; without it the system shows its default.
+    eframe::icon_data::from_png_bytes(PNG).unwrap_or_default()
 }
 
 /// The device we ask for: features that keep values exact, and all of the adapter's limits.

@@ -48,6 +48,10 @@ struct Cli {
     #[command(flatten)]
     batch: batch::Args,
 
+    /// Close the window after the first frame that shows the files: to time the start.
+    #[arg(long, hide = true)]
+    time_start: bool,
+
     /// Print warnings and errors only.
     #[arg(long, global = true)]
     quiet: bool,
@@ -172,7 +176,7 @@ fn run(cli: &Cli, context: &Context) -> anyhow::Result<Exit> {
                 ))
                 .into());
             }
-            crate::gui::launch::run(cli.files.clone()).map(|()| Exit::Done)
+            crate::gui::launch::run(cli.files.clone(), cli.time_start).map(|()| Exit::Done)
         }
     }
 }

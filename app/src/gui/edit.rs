@@ -107,6 +107,11 @@ impl Editor {
         std::mem::take(&mut self.tool) != Tool::Cursor
     }
 
+    /// Whether labels are being painted right now.
+    pub(super) fn is_stroking(&self) -> bool {
+        self.last_ras.is_some()
+    }
+
     pub(super) fn brush_mm(&self) -> Option<f64> {
         matches!(self.tool, Tool::Brush | Tool::Eraser).then_some(self.radius_mm)
     }

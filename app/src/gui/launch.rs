@@ -11,12 +11,19 @@ use std::sync::Arc;
 use super::{App, Start};
 use crate::settings::Settings;
 
-/// Opens the window with files and returns when it is closed.
+/// Opens the window with files and returns when it is closed; with `leaves_at_once` it closes itself after the first
+/// frame that shows them.
 ///
 /// # Errors
 /// When there is no display, or no graphics adapter (not even a software one).
-pub fn run(files: Vec<PathBuf>) -> anyhow::Result<()> {
-    let start = Start { files, settings: Settings::load(), chooser: None, keeps_settings: true, home: None };
+pub fn run(files: Vec<PathBuf>, leaves_at_once: bool) -> anyhow::Result<()> {
+    let start = Start {
+        files,
+        settings: Settings::load(),
+        keeps_settings: !leaves_at_once,
+        leaves_at_once,
+        ..Start::default()
+    };
     eframe::run_native("Insula", options(), Box::new(move |cc| Ok(Box::new(App::new(cc, start)))))
         .map_err(|e| anyhow::anyhow!("{e}"))
         .context(

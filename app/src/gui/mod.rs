@@ -107,7 +107,8 @@ pub struct App {
     playing: Option<f64>,
     is_settings_saved: bool,
     pending: Vec<Command>,
-    first_frame: Option<std::time::Instant>,
+    /// Whether to leave once this many layers are shown.
+    leaves_with: Option<usize>,
     frames_drawn: u64,
 }
 
@@ -122,6 +123,8 @@ pub struct Start {
     pub chooser: Option<Box<dyn Chooser>>,
     /// Whether choices are written back.
     pub keeps_settings: bool,
+    /// Leave as soon as the first frame (with the files, when there are any) was shown: to time the start.
+    pub leaves_at_once: bool,
     /// The program's folder, for the sample and the journal of edits; the user's when none.
     pub home: Option<PathBuf>,
 }
@@ -163,7 +166,7 @@ impl App {
             playing: None,
             is_settings_saved: start.keeps_settings,
             pending: Vec::new(),
-            first_frame: None,
+            leaves_with: start.leaves_at_once.then_some(start.files.len()),
             frames_drawn: 0,
             settings: start.settings,
         };
@@ -189,12 +192,6 @@ impl App {
     #[must_use]
     pub fn has_full_volume_picture(&self) -> bool {
         self.pictures.has_full_volume(&self.document.scene)
-    }
-
-    /// When the first frame was finished.
-    #[must_use]
-    pub fn first_frame(&self) -> Option<std::time::Instant> {
-        self.first_frame
     }
 
     /// Frames drawn so far.
@@ -375,8 +372,12 @@ impl eframe::App for App {
         self.recovery_ui(&ctx);
         self.drop_target_ui(&ctx);
         self.frames_drawn += 1;
-        if self.first_frame.is_none() {
-            self.first_frame = Some(std::time::Instant::now());
+        if self.leaves_with.is_some_and(|n| self.document.scene.layers.len() >= n) {
+            // One more frame is asked for, so that this one has been shown when the window closes.
+            self.leaves_with = None;
+            self.document.details.values_mut().for_each(|d| d.is_modified = false);
+            self.command(Command::Quit);
+            ctx.request_repaint();
         }
     }
 

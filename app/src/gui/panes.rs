@@ -28,7 +28,7 @@ impl App {
                 }
                 match pane {
                     Pane::Slice(plane) => self.slice_ui(ui, frame, plane, rect),
-                    Pane::Volume => self.volume_pane_ui(ui, rect),
+                    Pane::Volume => self.volume_pane_ui(ui, frame, rect),
                 }
             }
         });
@@ -163,8 +163,14 @@ impl App {
         image.window = Window::level_width(old.level() + 1.5 * level * old.width(), wide);
     }
 
-    fn volume_pane_ui(&mut self, ui: &mut Ui, rect: Rect) {
-        let picture = self.pictures.volume(ui.ctx(), &self.document.scene, rect);
+    fn volume_pane_ui(&mut self, ui: &mut Ui, frame: &eframe::Frame, rect: Rect) {
+        let picture = self.pictures.volume(
+            ui.ctx(),
+            frame.wgpu_render_state(),
+            &self.document.scene,
+            rect,
+            self.edit.is_stroking(),
+        );
         let shown = VolumePane {
             camera: &self.pictures.volume_view.camera,
             picture,

@@ -2,13 +2,14 @@
 //! where it is not, and only when what they show changed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use eframe::egui::{ColorImage, Context, Rect, TextureHandle, TextureId, TextureOptions};
 use eframe::{egui_wgpu::RenderState, wgpu};
 use formats::LabelTable;
-use viewer::gpu::{Gpu, Slices, Textures};
-use viewer::raycast::{Pick, RayCaster};
+use viewer::gpu::{Gpu, RayCasts, Slices, Textures};
+use viewer::raycast::{Pace, Pick, Quality, RayCaster};
 use viewer::tools::VoxelBox;
 use viewer::{Content, ImageId, LayerId, Picture, Plane, Scene, SliceView, VolumeView, Window};
 
@@ -48,8 +49,26 @@ struct Card {
     slices: Slices,
     /// The window's name of each picture, and the generation it was registered at.
     ids: [Option<(TextureId, u64)>; 3],
+    /// Casts rays on the card; none where the processor is faster (software adapters).
+    volume: Option<CardVolume>,
     problem: Option<String>,
 }
+
+/// The 3-D picture drawn by the card.
+struct CardVolume {
+    casts: RayCasts,
+    id: Option<(TextureId, u64)>,
+    pace: Pace,
+    /// What was drawn last, when that changed last, and in which quality.
+    drawn: Option<VolumeKey>,
+    moved: Option<Instant>,
+    quality: Quality,
+    /// The voxels whose empty blocks are being found on another thread, and whether they are found.
+    prepared: Option<(Vec<(ImageId, u64)>, Arc<AtomicBool>)>,
+}
+
+/// How long the view must rest before it is drawn in full quality.
+const REST: Duration = Duration::from_millis(150);
 
 /// What a picture depends on, for each layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,7 +123,16 @@ impl Pictures {
         let card = state.map(|state| {
             let gpu = Gpu::new(&state.adapter.get_info(), state.device.clone(), state.queue.clone());
             let slices = Slices::new(&gpu);
-            Card { gpu, textures: Textures::new(), slices, ids: [None; 3], problem: None }
+            let volume = (!gpu.tier.is_software).then(|| CardVolume {
+                casts: RayCasts::new(&gpu),
+                id: None,
+                pace: Pace::default(),
+                drawn: None,
+                moved: None,
+                quality: Quality::FULL,
+                prepared: None,
+            });
+            Card { gpu, textures: Textures::new(), slices, ids: [None; 3], volume, problem: None }
         });
         Self {
             volume_view: VolumeView::default(),
@@ -252,7 +280,16 @@ impl Pictures {
     }
 
     /// The texture of the 3-D picture: the newest there is; another is asked for when something in it changed.
-    pub(super) fn volume(&mut self, ctx: &Context, scene: &Scene, rect: Rect) -> Option<TextureId> {
+    /// While `is_stroking` labels are being painted, only the card follows: a snapshot for a thread would make every
+    /// step of the brush copy the labels.
+    pub(super) fn volume(
+        &mut self,
+        ctx: &Context,
+        state: Option<&RenderState>,
+        scene: &Scene,
+        rect: Rect,
+        is_stroking: bool,
+    ) -> Option<TextureId> {
         let scale = f64::from(ctx.pixels_per_point());
         let pixels = |points: f32| (f64::from(points) * scale).round().clamp(0.0, 8192.0) as usize;
         let size_px = [pixels(rect.width()), pixels(rect.height())];
@@ -266,7 +303,15 @@ impl Pictures {
             size_px,
             cursor_ras: shows_slices.then_some(scene.cursor_ras),
         };
-        if self.volume.asked.as_ref() != Some(&key) {
+        if let (Some(card), Some(state)) = (&mut self.card, state)
+            && card.volume.is_some()
+        {
+            let is_full = card.volume(ctx, state, &self.caster, scene, &self.volume_view, &key);
+            self.volume.asked = Some(key);
+            self.volume.is_full = is_full;
+            return card.volume.as_ref().and_then(|v| v.id).map(|(id, _)| id);
+        }
+        if self.volume.asked.as_ref() != Some(&key) && !is_stroking {
             self.volume.asked = Some(key);
             self.volume.is_full = false;
             self.volume.number += 1;
@@ -306,6 +351,88 @@ impl Pictures {
     /// How the 3-D picture came about.
     pub(super) fn volume_note(&self) -> String {
         self.volume.note.clone()
+    }
+}
+
+impl Card {
+    /// Draws the 3-D picture when something in it changed; whether it is in full quality.
+    fn volume(
+        &mut self,
+        ctx: &Context,
+        state: &RenderState,
+        caster: &Arc<RayCaster>,
+        scene: &Scene,
+        view: &VolumeView,
+        key: &VolumeKey,
+    ) -> bool {
+        let Some(volume) = &mut self.volume else { return false };
+        if !volume.is_prepared(ctx, caster, scene, view, key) {
+            return false;
+        }
+        let now = Instant::now();
+        if volume.drawn.as_ref() != Some(key) {
+            if volume.moved.is_some_and(|at| now - at < REST) {
+                // The time between two frames is what the card took, when it was the slower one.
+                let seconds = f64::from(ctx.input(|i| i.unstable_dt));
+                volume.pace.report(key.size_px, &volume.quality, seconds);
+            }
+            volume.moved = Some(now);
+            volume.drawn = Some(key.clone());
+        }
+        let is_moving = volume.moved.is_some_and(|at| now - at < REST);
+        volume.quality = if is_moving { Quality::moving(&volume.pace, key.size_px) } else { Quality::FULL };
+        if is_moving {
+            ctx.request_repaint_after(REST);
+        }
+        let size = key.size_px.map(|n| n as u32);
+        let drawn =
+            volume.casts.render(&self.gpu, &self.textures, caster, scene, view, size, &volume.quality);
+        let filter = wgpu::FilterMode::Linear;
+        match volume.id {
+            Some((_, generation)) if generation == drawn.generation => {}
+            Some((id, _)) => {
+                let mut renderer = state.renderer.write();
+                renderer.update_egui_texture_from_wgpu_texture(&self.gpu.device, &drawn.view, filter, id);
+                volume.id = Some((id, drawn.generation));
+            }
+            None => {
+                let id =
+                    state.renderer.write().register_native_texture(&self.gpu.device, &drawn.view, filter);
+                volume.id = Some((id, drawn.generation));
+            }
+        }
+        volume.quality == Quality::FULL
+    }
+}
+
+impl CardVolume {
+    /// Whether the blocks that rays jump over are known; otherwise a thread finds them.
+    fn is_prepared(
+        &mut self,
+        ctx: &Context,
+        caster: &Arc<RayCaster>,
+        scene: &Scene,
+        view: &VolumeView,
+        key: &VolumeKey,
+    ) -> bool {
+        let voxels: Vec<(ImageId, u64)> = key.layers.iter().map(|l| l.voxels).collect();
+        if let Some((known, is_done)) = &self.prepared
+            && (*known == voxels || !is_done.load(Ordering::Acquire))
+        {
+            return is_done.load(Ordering::Acquire);
+        }
+        let is_done = Arc::new(AtomicBool::new(false));
+        self.prepared = Some((voxels, Arc::clone(&is_done)));
+        let (caster, scene, view, waker) = (Arc::clone(caster), scene.clone(), view.clone(), ctx.clone());
+        let prepare = move || {
+            caster.prepare(&scene, &view);
+            is_done.store(true, Ordering::Release);
+            waker.request_repaint();
+        };
+        if std::thread::Builder::new().name("3-D structures".to_owned()).spawn(prepare).is_err() {
+            self.prepared = None; // tried again with the next frame
+        }
+        false
     }
 }
 

@@ -68,6 +68,7 @@ impl Window {
         let harness = Harness::builder()
             .with_size(size)
             .with_pixels_per_point(scale)
+            .with_step_dt(1.0 / 60.0)
             .wgpu_setup(launch::gpu_setup())
             .build_eframe(|cc| {
                 let start = Start {
@@ -242,7 +243,7 @@ fn open_segment_edit_undo_save() {
     assert!(dice > 0.8, "Dice of the whole brain {dice}");
 
     // Paint over the background beside the head.
-    window.click("Edit");
+    window.click("Tools");
     window.click("Brush");
     let pane = window.pane("Axial slice");
     let from = pane.left_top() + vec2(60.0, 60.0);
@@ -571,8 +572,7 @@ fn main_states_fit_the_window() {
                 assert!(!a.shrink(1.0).intersects(b.shrink(1.0)), "{a:?} {b:?}");
             }
         }
-        window.harness.get_all_by_label("Edit").last().unwrap().click();
-        window.harness.run_steps(3);
+        window.click("Tools");
         keep(&mut window, "edit");
         window.click("3-D");
         keep(&mut window, "volume");

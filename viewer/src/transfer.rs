@@ -55,6 +55,13 @@ pub struct TransferTable {
 }
 
 impl TransferFunction {
+    /// The same colours with opacities multiplied by `factor` (0..=1), so that what lies inside is seen.
+    #[must_use]
+    pub fn faded(&self, factor: f32) -> Self {
+        let points = self.points.iter().map(|p| ControlPoint { opacity: p.opacity * factor, ..*p }).collect();
+        Self { name: format!("{}, see-through", self.name), points, ..self.clone() }
+    }
+
     /// Brings the control points into ascending order (stable, so a step of two points at one value keeps its sides).
     pub fn sort(&mut self) {
         self.points.sort_by(|a, b| a.value.total_cmp(&b.value));

@@ -200,8 +200,10 @@ impl App {
     fn label_choice_ui(&mut self, ui: &mut Ui, id: LayerId) {
         let Some(labels) = self.document.scene.layer(id).and_then(|l| l.labels()) else { return };
         let table = Arc::clone(&labels.table);
-        if self.labels.chosen == 0 {
-            self.labels.chosen = table.entries.iter().map(|e| e.id).find(|id| *id != 0).unwrap_or(1);
+        self.count_labels(ui.ctx(), id);
+        let rows = self.labels.rows(id, &table);
+        if !rows.iter().any(|e| e.id == self.labels.chosen) {
+            self.labels.chosen = rows.first().map_or(1, |e| e.id);
         }
         let chosen = self.labels.chosen;
         ui.horizontal(|ui| {
@@ -209,7 +211,7 @@ impl App {
             let combo =
                 egui::ComboBox::from_id_salt("paint label").selected_text(table.name(chosen)).width(170.0);
             let response = combo.show_ui(ui, |ui| {
-                for entry in table.entries.iter().filter(|e| e.id != 0) {
+                for entry in &rows {
                     ui.selectable_value(&mut self.labels.chosen, entry.id, &entry.name);
                 }
             });
@@ -354,7 +356,7 @@ impl App {
             let combo = egui::ComboBox::from_id_salt("merge into").selected_text(text).width(120.0);
             let goes = ui.add_enabled(into != 0 && into != label, egui::Button::new("Merge into")).clicked();
             let response = combo.show_ui(ui, |ui| {
-                for entry in table.entries.iter().filter(|e| e.id != 0 && e.id != label) {
+                for entry in self.labels.rows(id, &table).iter().filter(|e| e.id != label) {
                     ui.selectable_value(&mut self.edit.merge_into, entry.id, &entry.name);
                 }
             });

@@ -42,6 +42,11 @@ impl Panel {
         self.counting = None;
     }
 
+    /// Rows of a segmentation's table, and of labels that occur without one (once they were counted).
+    pub(super) fn rows(&self, layer: LayerId, table: &LabelTable) -> Vec<LabelEntry> {
+        rows(table, self.counts.as_ref().filter(|c| c.0 == layer))
+    }
+
     /// Voxels of a label, when they were counted.
     fn count(&self, layer: LayerId, id: u16) -> Option<u64> {
         let (of, _, counts) = self.counts.as_ref()?;
@@ -162,13 +167,16 @@ impl App {
             .column(Column::remainder().clip(true).at_least(60.0))
             .column(Column::exact(62.0));
         let header = |ui: &mut Ui, name: &str, this: Order, order: &mut (Order, bool)| {
-            let mark = match order {
-                (o, false) if *o == this => " ↑",
-                (o, true) if *o == this => " ↓",
-                _ => "",
-            };
-            let text = RichText::new(format!("{name}{mark}")).small().strong();
-            let label = ui.add(egui::Label::new(text).sense(Sense::click()));
+            let label = ui.horizontal(|ui| {
+                ui.spacing_mut().item_spacing.x = 3.0;
+                let text = RichText::new(name).small().strong();
+                let label = ui.add(egui::Label::new(text).selectable(false).sense(Sense::click()));
+                if order.0 == this {
+                    arrow(ui, order.1);
+                }
+                label
+            });
+            let label = label.inner;
             if label.on_hover_text("Sort").clicked() {
                 *order = (this, order.0 == this && !order.1);
             }
@@ -290,7 +298,7 @@ impl App {
     }
 
     /// Counts voxels when the segmentation changed since the last count.
-    fn count_labels(&mut self, ctx: &egui::Context, id: LayerId) {
+    pub(super) fn count_labels(&mut self, ctx: &egui::Context, id: LayerId) {
         let Some(labels) = self.document.scene.layer(id).and_then(|l| l.labels()) else { return };
         let now = (id, labels.revision);
         let is_known = self.labels.counts.as_ref().is_some_and(|c| (c.0, c.1) == now);
@@ -301,6 +309,18 @@ impl App {
         let voxels = labels.labels.clone();
         self.start_job(ctx, "Counting labels", move |_| work::count(now.0, now.1, &voxels));
     }
+}
+
+/// A small triangle: down for the greatest first, up for the least first.
+fn arrow(ui: &mut Ui, is_descending: bool) {
+    let (rect, _) = ui.allocate_exact_size(vec2(7.0, 7.0), Sense::hover());
+    let corners = if is_descending {
+        vec![rect.left_top(), rect.right_top(), rect.center_bottom()]
+    } else {
+        vec![rect.left_bottom(), rect.center_top(), rect.right_bottom()]
+    };
+    let colour = ui.visuals().text_color();
+    ui.painter().add(egui::Shape::convex_polygon(corners, colour, egui::Stroke::NONE));
 }
 
 fn name_ui(

@@ -273,6 +273,7 @@ impl App {
         self.models.last =
             Some(Last { pack: result.pack, seconds: result.seconds, provider, why: result.provider.why });
         self.shown.tab = Tab::Labels;
+        self.see_inside();
     }
 
     pub(super) fn ask_for_pack(&mut self, ctx: &Context) {

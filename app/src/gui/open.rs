@@ -105,6 +105,7 @@ impl App {
             self.keep_settings();
         }
         let is_first = self.document.is_empty();
+        let is_labels = matches!(file.content, Opened::Labels(..));
         match (file.content, file.look) {
             (Opened::Image(image), look) => {
                 let is_volume = image.first().grid.size_ijk[2] > 1 && !image.first().voxels.is_colour();
@@ -129,6 +130,9 @@ impl App {
         }
         if is_first {
             self.pictures.volume_view = viewer::VolumeView::of_scene(&self.document.scene, 1.2);
+        }
+        if is_labels {
+            self.see_inside();
         }
     }
 

@@ -54,6 +54,9 @@ struct Card {
     problem: Option<String>,
 }
 
+/// Names voxels: an image and its frame, or a segmentation and its revision.
+type VoxelsKey = (ImageId, u64);
+
 /// The 3-D picture drawn by the card.
 struct CardVolume {
     casts: RayCasts,
@@ -64,7 +67,7 @@ struct CardVolume {
     moved: Option<Instant>,
     quality: Quality,
     /// The voxels whose empty blocks are being found on another thread, and whether they are found.
-    prepared: Option<(Vec<(ImageId, u64)>, Arc<AtomicBool>)>,
+    prepared: Option<(Vec<VoxelsKey>, Arc<AtomicBool>)>,
 }
 
 /// How long the view must rest before it is drawn in full quality.
@@ -74,7 +77,7 @@ const REST: Duration = Duration::from_millis(150);
 #[derive(Clone, Debug, PartialEq)]
 struct LayerKey {
     layer: LayerId,
-    voxels: (ImageId, u64),
+    voxels: VoxelsKey,
     visible: bool,
     opacity: f32,
     window: Option<Window>,
@@ -415,7 +418,7 @@ impl CardVolume {
         view: &VolumeView,
         key: &VolumeKey,
     ) -> bool {
-        let voxels: Vec<(ImageId, u64)> = key.layers.iter().map(|l| l.voxels).collect();
+        let voxels: Vec<VoxelsKey> = key.layers.iter().map(|l| l.voxels).collect();
         if let Some((known, is_done)) = &self.prepared
             && (*known == voxels || !is_done.load(Ordering::Acquire))
         {

@@ -15,7 +15,7 @@ impl App {
                     for (tab, name) in [
                         (Tab::Models, "Models"),
                         (Tab::Labels, "Labels"),
-                        (Tab::Edit, "Edit"),
+                        (Tab::Edit, "Tools"),
                         (Tab::Volume, "3-D"),
                     ] {
                         ui.selectable_value(&mut self.shown.tab, tab, name);

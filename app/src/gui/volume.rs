@@ -8,6 +8,11 @@ use viewer::{Projection, StandardView, TransferFunction};
 use super::App;
 use super::theme::ACCENT;
 
+/// The name of a look that the user changed.
+const CUSTOM: &str = "Custom";
+/// Opacity of an image around a segmentation over its usual one: a head's width hides half of what is behind.
+const SEE_THROUGH: f32 = 0.015;
+
 impl App {
     pub(super) fn volume_ui(&mut self, ui: &mut Ui) {
         let Some((window, range)) = self
@@ -48,6 +53,17 @@ impl App {
         self.cuts_ui(ui);
         ui.separator();
         self.camera_ui(ui);
+    }
+
+    /// Fades the image in 3-D when the first segmentation comes, so that it is seen inside; a look that the user made
+    /// stays.
+    pub(super) fn see_inside(&mut self) {
+        let count = self.document.scene.layers.iter().filter(|l| l.labels().is_some()).count();
+        let view = &mut self.pictures.volume_view;
+        let is_ours = view.transfer.name != CUSTOM && !view.transfer.name.ends_with("see-through");
+        if count == 1 && is_ours {
+            view.transfer = view.transfer.faded(SEE_THROUGH);
+        }
     }
 
     fn mode_ui(&mut self, ui: &mut Ui, range: (f64, f64)) {
@@ -252,7 +268,7 @@ fn transfer_ui(ui: &mut Ui, transfer: &mut TransferFunction, range: (f64, f64)) 
     {
         ui.data_mut(|d| d.insert_temp(held_id, n));
     }
-    let custom = |t: &mut TransferFunction| t.name = "Custom".to_owned();
+    let custom = |t: &mut TransferFunction| t.name = CUSTOM.to_owned();
     if response.dragged()
         && let Some(p) = response.interact_pointer_pos()
         && let Some(n) = ui.data(|d| d.get_temp::<usize>(held_id))

@@ -191,7 +191,12 @@ impl SlicePane<'_> {
             }
             let name = text(painter, inner.min, Align2::LEFT_TOP, plane.name(), 13.0, plane_colour(plane));
             let beside = pos2(name.right() + 8.0, inner.top());
-            text(painter, beside, Align2::LEFT_TOP, &self.title, 13.0, Color32::from_gray(200));
+            let font = FontId::proportional(13.0);
+            let wide = painter.layout_no_wrap(self.title.clone(), font, Color32::WHITE).size().x;
+            // In narrow panes the letter in the middle of the edge needs the room.
+            if beside.x + wide < inner.center().x - 10.0 {
+                text(painter, beside, Align2::LEFT_TOP, &self.title, 13.0, Color32::from_gray(200));
+            }
         } else {
             text(painter, inner.min, Align2::LEFT_TOP, &self.title, 13.0, Color32::from_gray(200));
         }

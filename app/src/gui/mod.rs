@@ -1,7 +1,7 @@
 //! The window: panels and panes over a [`Document`]. One file per panel.
 //!
-//! [`logic`](App::logic) takes in what other threads finished and carries out commands, also while the window is
-//! hidden; [`ui`](App::ui) draws what there is and notes what the user asks for. Nothing in a frame reads files,
+//! `App::logic` takes in what other threads finished and carries out commands, also while the window is
+//! hidden; `App::ui` draws what there is and notes what the user asks for. Nothing in a frame reads files,
 //! computes on volumes or waits.
 
 pub mod dialogs;

@@ -125,7 +125,7 @@ impl Textures {
     /// something is missing), and forgets what the scene no longer holds.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] when a volume fits not even reduced. The other layers are still there.
+    /// [`super::Error::OutOfMemory`] when a volume fits not even reduced. The other layers are still there.
     pub fn update(&mut self, gpu: &Gpu, scene: &Scene, budget_bytes: usize) -> Result<Progress> {
         self.clock += 1;
         let mut budget = budget_bytes.max(1);

@@ -13,6 +13,7 @@ pub mod atomic;
 mod block;
 pub mod components;
 pub mod deflate;
+pub mod dicom;
 pub mod error;
 pub mod grid;
 pub mod inflate;

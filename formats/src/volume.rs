@@ -66,6 +66,9 @@ pub struct Meta {
     pub labels: Option<LabelTable>,
     /// Suggested display window `(low, high)` in scaled values (NIfTI `cal_min`, `cal_max`).
     pub display_range: Option<(f64, f64)>,
+    /// The DICOM instances it was made of, for volumes read from DICOM.
+    #[serde(skip)]
+    pub dicom: Option<std::sync::Arc<crate::dicom::Origin>>,
     /// Further facts, e.g. provenance of a result; keys in kebab case.
     pub facts: BTreeMap<String, String>,
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use dicom_object::InMemDicomObject;
 
+use crate::grid::Grid;
+
 /// One stored slice: a whole single-frame instance, or one frame of a multi-frame instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SliceRef {
@@ -24,6 +26,9 @@ pub struct Origin {
     /// The data set of the first instance without its pixel data: patient, study, series, frame of reference,
     /// equipment. Shared, since every frame of a series has the same one.
     pub header: Arc<InMemDicomObject>,
+    /// Placement of the volume when it was read: `slices[k]` is slice `k` of this grid, `i` runs along its rows and
+    /// `j` down its columns. Results may come back flipped or permuted; this tells how.
+    pub grid: Grid,
     /// `slices[k]` is what slice `k` of this volume was stored as; `None` for a slice that was missing and filled.
     /// Empty when the volume was resampled so that no slice equals a stored one (gantry tilt, uneven spacing).
     pub slices: Vec<Option<SliceRef>>,

@@ -184,6 +184,8 @@ def test_written_checkpoint_reads_back(tmp_path):
     state = weights.paths(model.state_dict())
     weights.save_npz(state, tmp_path / "c.npz")
     weights.save_safetensors(state, tmp_path / "c.safetensors")
+    weights.save_safetensors({}, tmp_path / "phases.safetensors", unshuffle=2)
+    assert weights.load(tmp_path / "phases.safetensors") == ({}, 2)
     for name, tolerance in (("c.npz", 0.0), ("c.safetensors", 1e-3)):
         back = weights.paths(weights.restore(tmp_path / name).state_dict())
         assert back.keys() == state.keys()

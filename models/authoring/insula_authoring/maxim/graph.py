@@ -1,7 +1,7 @@
 """MAXIM as an ONNX graph of fixed height and width, any batch: input "image" and output "restored", float32 [N, C, H, W].
 
     python -m insula_authoring.maxim.graph checkpoint.npz model.onnx --size 256 256
-    python -m insula_authoring.maxim.graph checkpoint.pt model.onnx --size 128 128 --half --unshuffle 2
+    python -m insula_authoring.maxim.graph checkpoint.pt model.onnx --size 128 128 --half
 
 Initializers carry the checkpoint's paths and its layouts; what an operator wants otherwise is made by a Transpose, Slice or
 Reshape of the initializer, which ONNX Runtime folds when it loads the model. So any checkpoint of the same configuration fits
@@ -309,10 +309,9 @@ def main() -> None:
     p.add_argument("out", type=Path)
     p.add_argument("--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"))
     p.add_argument("--half", action="store_true", help="kernels as float16")
-    p.add_argument("--unshuffle", type=int, default=1, help="phase images per axis; 2 for maxim-denoise")
     a = p.parse_args()
-    state = weights.load(a.checkpoint)
-    export(weights.config_of(state, a.unshuffle), state, a.out, tuple(a.size), a.half)
+    state, unshuffle = weights.load(a.checkpoint)
+    export(weights.config_of(state, unshuffle), state, a.out, tuple(a.size), a.half)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -39,27 +40,31 @@ def save_npz(state: dict[str, Tensor], path: Path | str) -> None:
     np.savez_compressed(path, **{PREFIX + k: v.detach().float().numpy() for k, v in state.items()})
 
 
-def load(path: Path | str) -> dict[str, Tensor]:
-    """Parameters by path from .npz, .safetensors, or a checkpoint of our training (its running average)."""
+def load(path: Path | str) -> tuple[dict[str, Tensor], int]:
+    """Parameters by path, and `unshuffle`, from .npz, .safetensors, or a checkpoint of our training (its running
+    average). An official .npz has no `unshuffle`: 1."""
     path = Path(path)
     if path.suffix == ".npz":
-        return load_npz(path)
+        return load_npz(path), 1
     if path.suffix == ".safetensors":
-        return {k: v.float() for k, v in load_file(path).items()}
-    return paths(torch.load(path, map_location="cpu", weights_only=True)["ema"])
+        with safe_open(path, "pt") as f:
+            unshuffle = int((f.metadata() or {}).get("unshuffle", 1))
+        return {k: v.float() for k, v in load_file(path).items()}, unshuffle
+    c = torch.load(path, map_location="cpu", weights_only=True)
+    return paths(c["ema"]), c["config"]["unshuffle"]
 
 
-def save_safetensors(state: dict[str, Tensor], path: Path | str) -> None:
-    """Write paths as float16. The file appears whole or not at all."""
+def save_safetensors(state: dict[str, Tensor], path: Path | str, unshuffle: int = 1) -> None:
+    """Write paths as float16, `unshuffle` in the file's metadata. The file appears whole or not at all."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    save_file({k: v.detach().half().contiguous() for k, v in state.items()}, part)
+    save_file({k: v.detach().half().contiguous() for k, v in state.items()}, part, {"unshuffle": str(unshuffle)})
     part.chmod(0o644)
     part.replace(path)
 
 
 def config_of(state: dict[str, Tensor], unshuffle: int = 1) -> Config:
-    """The configuration that a checkpoint's names and shapes tell. `unshuffle` is ours and leaves no trace there."""
+    """The configuration that a checkpoint's names and shapes tell; `unshuffle` leaves no trace in them."""
     def count(pattern: str) -> int:
         found = [int(m[1]) for k in state if (m := re.match(pattern, k))]
         if not found:
@@ -106,7 +111,7 @@ def fill(model: Maxim, state: dict[str, Tensor]) -> Maxim:
     return model
 
 
-def restore(path: Path | str, unshuffle: int = 1) -> Maxim:
+def restore(path: Path | str) -> Maxim:
     """A checkpoint as a model, its configuration read off it."""
-    state = load(path)
+    state, unshuffle = load(path)
     return fill(Maxim(config_of(state, unshuffle)), state).eval()

@@ -1,0 +1,46 @@
+"""Noise, patches and tiles of maxim-denoise."""
+
+import numpy as np
+import torch
+
+from insula_authoring.maxim.data import Pairs, gaussian, poisson_gaussian, rician
+from insula_authoring.maxim.network import Config, Maxim
+from insula_authoring.maxim.tiles import starts, tiled
+
+FLAT = np.full((400, 400), 0.4, np.float32)
+
+
+def test_noise_has_its_moments():
+    rng = np.random.default_rng(0)
+    g = gaussian(rng, FLAT, 0.1)
+    assert abs(g.mean() - 0.4) < 1e-3 and abs(g.std() - 0.1) < 1e-3
+    # Counts: variance = mean / peak; the electronics' variance adds.
+    p = poisson_gaussian(rng, FLAT, 50, 0.05)
+    assert abs(p.mean() - 0.4) < 1e-3 and abs(p.var() - (0.4 / 50 + 0.05**2)) < 2e-4
+    # Rician: second moment x² + 2 sigma²; over nothing it is Rayleigh, mean sigma sqrt(pi / 2).
+    r = rician(rng, FLAT, 0.2)
+    assert abs((r.astype(np.float64) ** 2).mean() - (0.16 + 2 * 0.04)) < 1e-3
+    assert abs(rician(rng, 0 * FLAT, 0.2).mean() - 0.2 * np.sqrt(np.pi / 2)) < 1e-3
+
+
+def test_samples_depend_on_the_index_alone():
+    rng = np.random.default_rng(1)
+    natural = [rng.integers(0, 256, (80, 70), np.uint8) for _ in range(3)]
+    pairs = Pairs(natural, natural[:1], seed=5)
+    a, again, other = pairs.batch(7, 3, 64), pairs.batch(7, 3, 64), pairs.batch(8, 3, 64)
+    assert all(np.array_equal(x, y) for x, y in zip(a, again)) and not np.array_equal(a[1], other[1])
+    noisy, clean = Pairs(natural, [], seed=5, sigma=0.1).batch(0, 40, 64)
+    assert clean.min() >= 0 and clean.max() <= 1 and abs((noisy - clean).std() - 0.1) < 2e-3
+
+
+def test_tiles_cover_and_blend():
+    for length in (128, 129, 200, 511, 1000):
+        s = starts(length, 128, 32)
+        assert s[0] == 0 and s[-1] + 128 == length
+        assert all(b - a <= 96 for a, b in zip(s, s[1:]))
+    torch.manual_seed(0)
+    model = Maxim(Config(features=4, depth=1, groups=1, bottleneck_blocks=1, scales=1, tile_high=4, tile_low=4,
+                         in_channels=1, out_channels=1, unshuffle=2)).eval()
+    torch.nn.init.zeros_(model.stage_0_output_conv_0.kernel)  # the identity
+    x = np.random.default_rng(2).random((300, 100), np.float32)
+    np.testing.assert_allclose(tiled(model, x), x, atol=1e-6)

@@ -1,8 +1,16 @@
 //! DICOM: files and folders of instances become volumes with the right geometry, and results go back as DICOM.
 //!
-//! Only this module knows tags, transfer syntaxes and LPS coordinates. Start reading at [`origin`] (how a volume
-//! remembers which instances it was made of).
+//! Only this module knows tags, transfer syntaxes and LPS coordinates. Start reading at [`read`] (one file up to
+//! its pixel data), then [`pixels`] (its samples), then [`origin`] (how a volume remembers which instances it was
+//! made of).
 
+pub mod dataset;
 pub mod origin;
+pub mod pixels;
+pub mod read;
+mod value;
 
+pub use dataset::{Encoding, PixelElement};
 pub use origin::{Origin, SliceRef};
+pub use pixels::{Instance, PixelLayout, SampleType};
+pub use read::{Header, is_dicom, read_header};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dicom::codes::Coding;
 use crate::grid::Grid;
 use crate::volume::Meta;
 use crate::voxels::Shared;
@@ -44,6 +45,9 @@ pub struct LabelEntry {
     /// Short form (BIDS `abbreviation`), or empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub abbreviation: String,
+    /// What it is in coded terms, where a file says so (DICOM segmentations). Takes the place of what the name means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coding: Option<Coding>,
 }
 
 fn opaque() -> f32 {
@@ -56,7 +60,7 @@ fn yes() -> bool {
 impl LabelEntry {
     /// A visible, opaque row.
     pub fn new(id: u16, name: impl Into<String>, rgb: [u8; 3]) -> Self {
-        Self { id, name: name.into(), rgb, opacity: 1.0, visible: true, abbreviation: String::new() }
+        Self { id, name: name.into(), rgb, opacity: 1.0, visible: true, abbreviation: String::new(), coding: None }
     }
 }
 

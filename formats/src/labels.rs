@@ -60,7 +60,15 @@ fn yes() -> bool {
 impl LabelEntry {
     /// A visible, opaque row.
     pub fn new(id: u16, name: impl Into<String>, rgb: [u8; 3]) -> Self {
-        Self { id, name: name.into(), rgb, opacity: 1.0, visible: true, abbreviation: String::new(), coding: None }
+        Self {
+            id,
+            name: name.into(),
+            rgb,
+            opacity: 1.0,
+            visible: true,
+            abbreviation: String::new(),
+            coding: None,
+        }
     }
 }
 

@@ -30,11 +30,15 @@ fn centres_inside_are_in_as_matplotlib_says() {
     let path = data.join("dicom/series_rtstruct/rt.dcm");
     let truth = &truth()["contours"];
     for order in all_orders() {
-        let (labels, notices) = rtstruct::read(&path, &image(&grid.reordered(order)), &Task::silent()).unwrap();
+        let (labels, notices) =
+            rtstruct::read(&path, &image(&grid.reordered(order)), &Task::silent()).unwrap();
         assert!(notices.is_empty(), "{notices:?}");
         assert_eq!(labels.table.entries.len(), 1);
         let row = &labels.table.entries[0];
-        assert_eq!((row.id, row.name.as_str(), row.rgb), (1, truth["name"].as_str().unwrap(), [162, 136, 95]));
+        assert_eq!(
+            (row.id, row.name.as_str(), row.rgb),
+            (1, truth["name"].as_str().unwrap(), [162, 136, 95])
+        );
         assert_eq!(counts(&labels)[&1], truth["voxels"][0].as_u64().unwrap(), "{order:?}");
     }
     // rt-utils paints the border pixels too: all of ours are among its.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use common::{all_orders, shared};
-use dicom_common::{counts, labels_on, origin, oblique, truth};
+use dicom_common::{counts, labels_on, oblique, origin, truth};
 use formats::dicom::codes::{Code, Coding};
 use formats::dicom::seg::{self, Algorithm, Encoding, SegOptions};
 use formats::volume::reorder;
@@ -33,7 +33,11 @@ fn centre_lps(labels: &LabelMap, id: u16) -> [f64; 3] {
 fn structures_are_where_other_programs_find_them() {
     let Some(data) = shared("structures_are_where_other_programs_find_them") else { return };
     let truth = truth();
-    let files = ["series_ct_with_seg/seg_liver", "single/seg_image_ct_binary_single_frame", "single/liver_nonbyte_aligned"];
+    let files = [
+        "series_ct_with_seg/seg_liver",
+        "single/seg_image_ct_binary_single_frame",
+        "single/liver_nonbyte_aligned",
+    ];
     for file in files {
         let name = format!("dicom/{file}.dcm");
         let (labels, notices) = read(&data.join(&name));
@@ -115,7 +119,9 @@ fn options(encoding: Encoding) -> SegOptions {
 #[test]
 fn labels_come_back_from_every_axis_order() {
     let folder = tempfile::tempdir().unwrap();
-    for grid in [oblique([9, 7, 5]), Grid { size_ijk: [8, 8, 1], world_from_voxel: oblique([1; 3]).world_from_voxel }] {
+    for grid in
+        [oblique([9, 7, 5]), Grid { size_ijk: [8, 8, 1], world_from_voxel: oblique([1; 3]).world_from_voxel }]
+    {
         let original = labels_on(&grid);
         let image = Volume::new(Voxels::U8(Array3::zeros(grid.shape_kji()).into_shared()), grid).unwrap();
         for order in all_orders() {
@@ -174,13 +180,19 @@ fn codes_of_a_table_are_kept() {
     };
     labels.table.entries[2].coding = Some(own.clone());
     let path = folder.path().join("seg.dcm");
-    seg::write(&labels, &SegOptions { algorithm: Algorithm::Manual, ..options(Encoding::Binary) }, &path, &Task::silent())
-        .unwrap();
+    seg::write(
+        &labels,
+        &SegOptions { algorithm: Algorithm::Manual, ..options(Encoding::Binary) },
+        &path,
+        &Task::silent(),
+    )
+    .unwrap();
     let (back, _) = read(&path);
     assert_eq!(back.table.get(labels.table.entries[2].id).unwrap().coding, Some(own));
     assert_eq!(back.meta.facts["algorithm"], "MANUAL");
     // A name of the table is coded with its side, an unknown one as tissue.
-    let coding = |name: &str| back.table.entries.iter().find(|e| e.name == name).unwrap().coding.clone().unwrap();
+    let coding =
+        |name: &str| back.table.entries.iter().find(|e| e.name == name).unwrap().coding.clone().unwrap();
     assert_eq!(coding("Left-Hippocampus").kind.meaning, "Hippocampus");
     assert_eq!(coding("Left-Hippocampus").modifier.unwrap().meaning, "Left");
     assert_eq!(coding("Something <odd> \"ü\"").kind.meaning, "Tissue");
@@ -197,7 +209,10 @@ fn what_cannot_be_written_is_refused() {
         assert!(!path.exists());
     };
     refused(&LabelMap { meta: Meta::default(), ..labels.clone() }, "do not come from a DICOM series");
-    refused(&LabelMap { labels: Array3::zeros((5, 7, 9)).into_shared(), ..labels.clone() }, "every voxel is background");
+    refused(
+        &LabelMap { labels: Array3::zeros((5, 7, 9)).into_shared(), ..labels.clone() },
+        "every voxel is background",
+    );
     let mut sheared = labels.clone();
     sheared.grid.world_from_voxel.0[0][1] += 0.4;
     refused(&sheared, "meet at");
@@ -230,8 +245,12 @@ fn cut_and_changed_files_are_refused_or_read() {
 
 #[test]
 fn many_structures_are_written_in_one_pass() {
-    let grid = Grid { size_ijk: [64, 64, 40], world_from_voxel: Affine::scale_shift([-1.0, -1.0, 2.0], [10.0, 20.0, 5.0]) };
-    let labels = Array3::from_shape_fn(grid.shape_kji(), |(k, j, i)| ((k / 4) * 64 + (j / 8) * 8 + i / 8 + 1) as u16);
+    let grid = Grid {
+        size_ijk: [64, 64, 40],
+        world_from_voxel: Affine::scale_shift([-1.0, -1.0, 2.0], [10.0, 20.0, 5.0]),
+    };
+    let labels =
+        Array3::from_shape_fn(grid.shape_kji(), |(k, j, i)| ((k / 4) * 64 + (j / 8) * 8 + i / 8 + 1) as u16);
     let mut map = labels_on(&grid);
     map.labels = labels.into_shared();
     map.meta.dicom = Some(origin(&grid));

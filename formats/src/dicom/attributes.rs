@@ -130,7 +130,16 @@ mod tests {
 
     #[test]
     fn decimal_strings_fit_and_lose_little() {
-        for v in [1.0, -0.0, 0.1 + 0.2, -1.0 / 3.0, 1e-20 / 3.0, -123_456.789_012_345_67, 6.02e23, f64::MIN_POSITIVE] {
+        for v in [
+            1.0,
+            -0.0,
+            0.1 + 0.2,
+            -1.0 / 3.0,
+            1e-20 / 3.0,
+            -123_456.789_012_345_67,
+            6.02e23,
+            f64::MIN_POSITIVE,
+        ] {
             for v in [v, -v, v * std::f64::consts::PI] {
                 let text = decimal(v);
                 assert!(text.len() <= 16, "{text}");

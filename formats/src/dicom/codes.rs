@@ -136,7 +136,9 @@ fn find(name: &str) -> Option<&'static Row> {
     let exact = TABLE.iter().find(|r| r.names.contains(&name));
     exact.or_else(|| {
         TABLE.iter().find(|r| {
-            r.names.iter().any(|n| n.strip_suffix('*').is_some_and(|start| name.starts_with(start.trim_end())))
+            r.names
+                .iter()
+                .any(|n| n.strip_suffix('*').is_some_and(|start| name.starts_with(start.trim_end())))
         })
     })
 }
@@ -181,7 +183,8 @@ mod tests {
     #[test]
     fn every_structure_of_the_bundled_network_is_coded() {
         let pack = include_str!("../../../models/packs/segformer3d-brain/pack.toml");
-        let names = pack.lines().skip_while(|l| *l != "[[label]]").filter_map(|l| l.strip_prefix("name = \""));
+        let names =
+            pack.lines().skip_while(|l| *l != "[[label]]").filter_map(|l| l.strip_prefix("name = \""));
         let names: Vec<_> = names.map(|n| n.trim_end_matches('"')).collect();
         assert_eq!(names.len(), 29);
         for name in names {

@@ -41,7 +41,8 @@ pub fn lab_from_rgb(rgb: [u8; 3]) -> [u16; 3] {
         if t > 216.0 / 24389.0 { t.cbrt() } else { (24389.0 / 27.0 * t + 16.0) / 116.0 }
     });
     let (l, a, b) = (116.0 * f[1] - 16.0, 500.0 * (f[0] - f[1]), 200.0 * (f[1] - f[2]));
-    let stretch = |v: f64, low: f64, range: f64| ((v - low) / range * 65535.0).round().clamp(0.0, 65535.0) as u16;
+    let stretch =
+        |v: f64, low: f64, range: f64| ((v - low) / range * 65535.0).round().clamp(0.0, 65535.0) as u16;
     [stretch(l, 0.0, 100.0), stretch(a, -128.0, 255.0), stretch(b, -128.0, 255.0)]
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
-use dicom_object::meta::FileMetaTableBuilder;
 use dicom_object::InMemDicomObject;
+use dicom_object::meta::FileMetaTableBuilder;
 
 use super::attributes::{Attributes, Put, items, text};
 use super::codes::Code;

@@ -12,6 +12,7 @@ use crate::dicom::attributes::{Attributes, integer, items, numbers, text};
 use crate::dicom::codes::{Code, Coding};
 use crate::dicom::overlap::Overlaps;
 use crate::dicom::place::flip;
+use crate::dicom::read::read_header;
 use crate::error::{Error, Result};
 use crate::grid::Grid;
 use crate::labels::{LabelEntry, LabelMap, LabelTable, default_rgb};
@@ -24,11 +25,16 @@ const FLAT: f64 = 0.1;
 /// How far a contour may lie from the centre of the slice that it is taken for, in slices.
 const NEAR: f64 = 0.25;
 
+/// A plane of voxels: the axis across it, and the slice along that.
+type Place = (usize, usize);
+/// Points within a plane, in voxels.
+type Polygon = Vec<[f64; 2]>;
+
 /// One structure: its contours by plane, in voxels of the grid.
 struct Roi {
     entry: LabelEntry,
-    /// Contours by (axis across the plane, slice along it).
-    planes: BTreeMap<(usize, usize), Vec<Vec<[f64; 2]>>>,
+    /// Contours by plane.
+    planes: BTreeMap<Place, Vec<Polygon>>,
     voxels: u64,
 }
 
@@ -53,8 +59,9 @@ struct Left {
 /// placement of `source` is singular; [`Error::Io`]; [`Error::Cancelled`].
 pub fn read(path: &Path, source: &Volume, task: &Task) -> Result<(LabelMap, Vec<Notice>)> {
     task.at("Reading contours", 0.0)?;
-    let (object, mut notices) = crate::dicom::seg::header_of(path)?;
-    let object = &*object;
+    let header = read_header(path)?;
+    let mut notices = header.notices.clone();
+    let object = &*header.object;
     let class = text(object, tags::SOP_CLASS_UID).unwrap_or_default();
     if class != uids::RT_STRUCTURE_SET_STORAGE {
         return Err(Error::unsupported(
@@ -65,9 +72,9 @@ pub fn read(path: &Path, source: &Volume, task: &Task) -> Result<(LabelMap, Vec<
         ));
     }
     let grid = source.grid;
-    let voxel_from_world = grid
-        .voxel_from_world()
-        .ok_or_else(|| Error::Argument("the image has a singular placement, so contours have no place in it".to_owned()))?;
+    let voxel_from_world = grid.voxel_from_world().ok_or_else(|| {
+        Error::Argument("the image has a singular placement, so contours have no place in it".to_owned())
+    })?;
     let mut left = Left::default();
     let mut rois = structures(path, object, &grid, &voxel_from_world, &mut left, task)?;
     for (n, roi) in rois.iter_mut().enumerate() {
@@ -119,7 +126,11 @@ fn structures(
 ) -> Result<Vec<Roi>> {
     let named = items(object, tags::STRUCTURE_SET_ROI_SEQUENCE);
     if named.is_empty() {
-        return Err(Error::malformed(path, "no structures", "items in Structure Set ROI Sequence (3006,0020)"));
+        return Err(Error::malformed(
+            path,
+            "no structures",
+            "items in Structure Set ROI Sequence (3006,0020)",
+        ));
     }
     let drawn = items(object, tags::ROI_CONTOUR_SEQUENCE);
     let observed = items(object, tags::RTROI_OBSERVATIONS_SEQUENCE);
@@ -136,17 +147,19 @@ fn structures(
         task.check()?;
         let number = integer(roi, tags::ROI_NUMBER);
         let id = number.and_then(|n| u16::try_from(n).ok()).filter(|_| keep_numbers).unwrap_or(counted);
-        let of_it = |item: Attributes<'_>| integer(item, tags::REFERENCED_ROI_NUMBER) == number && number.is_some();
+        let of_it =
+            |item: Attributes<'_>| integer(item, tags::REFERENCED_ROI_NUMBER) == number && number.is_some();
         let contours = drawn.iter().find(|i| of_it(i));
         let rgb = contours.and_then(|c| <[f64; 3]>::try_from(numbers(c, tags::ROI_DISPLAY_COLOR)).ok());
         let rgb = rgb.map_or_else(|| default_rgb(id), |c| c.map(|v| v.clamp(0.0, 255.0) as u8));
         let mut entry =
             LabelEntry::new(id, text(roi, tags::ROI_NAME).unwrap_or_else(|| format!("ROI {id}")), rgb);
         let kind = observed.iter().find(|i| of_it(i));
-        entry.coding = kind.and_then(|k| Code::from_sequence(k, tags::RTROI_IDENTIFICATION_CODE_SEQUENCE)).map(|kind| {
-            let category = Coding::of_name(&entry.name).unwrap_or_else(Coding::unknown).category;
-            Coding { category, kind, modifier: None }
-        });
+        entry.coding =
+            kind.and_then(|k| Code::from_sequence(k, tags::RTROI_IDENTIFICATION_CODE_SEQUENCE)).map(|kind| {
+                let category = Coding::of_name(&entry.name).unwrap_or_else(Coding::unknown).category;
+                Coding { category, kind, modifier: None }
+            });
         let mut planes: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for contour in contours.map(|c| items(c, tags::CONTOUR_SEQUENCE)).unwrap_or_default() {
             task.check()?;
@@ -170,14 +183,14 @@ fn polygon(
     grid: &Grid,
     voxel_from_world: &Affine,
     left: &mut Left,
-) -> Option<((usize, usize), Vec<[f64; 2]>)> {
+) -> Option<(Place, Polygon)> {
     let kind = text(contour, tags::CONTOUR_GEOMETRIC_TYPE).unwrap_or_default();
     if !matches!(kind.as_str(), "CLOSED_PLANAR" | "CLOSEDPLANAR_XOR") {
         *left.other_kinds.entry(kind).or_default() += 1;
         return None;
     }
     let data = numbers(contour, tags::CONTOUR_DATA);
-    if data.len() < 9 || data.len() % 3 != 0 {
+    if data.len() < 9 || !data.len().is_multiple_of(3) {
         left.bent += 1;
         return None;
     }
@@ -215,7 +228,7 @@ fn polygon(
 /// Calls `f` with the array index of each voxel inside.
 fn fill(
     grid: &Grid,
-    planes: &BTreeMap<(usize, usize), Vec<Vec<[f64; 2]>>>,
+    planes: &BTreeMap<Place, Vec<Polygon>>,
     task: &Task,
     mut f: impl FnMut(usize),
 ) -> Result<()> {
@@ -248,10 +261,17 @@ impl Left {
             }
         };
         tell(self.bent, "contours-not-flat", "do not lie in one plane of the image, or have too few points");
-        tell(self.between, "contours-between-slices", "lie more than a quarter of a slice from any slice of the image");
+        tell(
+            self.between,
+            "contours-between-slices",
+            "lie more than a quarter of a slice from any slice of the image",
+        );
         tell(self.outside, "contours-outside", "lie beyond the first or last slice of the image");
         for (kind, n) in &self.other_kinds {
-            out.push(Notice::info("contours-not-closed", format!("{n} contours of kind {kind} enclose nothing; they were left out")));
+            out.push(Notice::info(
+                "contours-not-closed",
+                format!("{n} contours of kind {kind} enclose nothing; they were left out"),
+            ));
         }
         out
     }
@@ -278,7 +298,8 @@ fn sparse(rois: &[Roi]) -> Option<Notice> {
 fn frame_of_reference(object: Attributes<'_>, source: &Volume) -> Option<Notice> {
     let image = text(&source.meta.dicom.as_deref()?.header, tags::FRAME_OF_REFERENCE_UID)?;
     let rois = items(object, tags::STRUCTURE_SET_ROI_SEQUENCE);
-    let other = rois.iter().filter_map(|r| text(r, tags::REFERENCED_FRAME_OF_REFERENCE_UID)).find(|f| *f != image)?;
+    let other =
+        rois.iter().filter_map(|r| text(r, tags::REFERENCED_FRAME_OF_REFERENCE_UID)).find(|f| *f != image)?;
     Some(Notice::warning(
         "frames-of-reference-differ",
         format!("contours are in frame of reference {other}, the image in {image}: positions may not agree"),

@@ -59,13 +59,15 @@ impl Mask<'_> {
     /// The borders with each hole joined to what surrounds it by a channel of no width, so that every polygon alone
     /// says what is inside. The channel runs beside centres, not through them.
     pub fn keyholes(&self) -> Vec<Loop> {
-        let (mut outer, mut holes): (Vec<Loop>, Vec<Loop>) = self.loops().into_iter().partition(|l| area(l) > 0);
+        let (mut outer, mut holes): (Vec<Loop>, Vec<Loop>) =
+            self.loops().into_iter().partition(|l| area(l) > 0);
         let left = |l: &Loop| l.iter().map(|p| p[0]).min().unwrap_or(0);
         // What lies left of a hole is then an outer border or a hole that has been joined before.
         holes.sort_by_key(left);
         for hole in holes {
             let x = left(&hole);
-            let Some(at) = (0..hole.len()).find(|&n| hole[n][0] == x && hole[(n + 1) % hole.len()][0] == x) else {
+            let Some(at) = (0..hole.len()).find(|&n| hole[n][0] == x && hole[(n + 1) % hole.len()][0] == x)
+            else {
                 continue;
             };
             let y = hole[at][1].min(hole[(at + 1) % hole.len()][1]) + 3;
@@ -100,7 +102,8 @@ fn walk(out: &mut [u8], width: usize, start: usize) -> Loop {
         let [dc, dr] = STEPS[direction];
         corner = (corner as i64 + i64::from(dc) + i64::from(dr) * width as i64) as usize;
         // Turning right stays with the same pixel where two meet at a corner.
-        let next = [1, 0, 3].map(|turn| (direction + turn) % 4).into_iter().find(|d| out[corner] >> d & 1 == 1);
+        let next =
+            [1, 0, 3].map(|turn| (direction + turn) % 4).into_iter().find(|d| out[corner] >> d & 1 == 1);
         match next {
             Some(d) if corner != start || !closes(before, d) => direction = d,
             _ => break,
@@ -122,7 +125,10 @@ fn closes(before: usize, next: usize) -> bool {
 /// Twice the signed area; positive for outer borders.
 fn area(l: &Loop) -> i64 {
     let next = l.iter().cycle().skip(1);
-    l.iter().zip(next).map(|(a, b)| i64::from(a[0]) * i64::from(b[1]) - i64::from(b[0]) * i64::from(a[1])).sum()
+    l.iter()
+        .zip(next)
+        .map(|(a, b)| i64::from(a[0]) * i64::from(b[1]) - i64::from(b[0]) * i64::from(a[1]))
+        .sum()
 }
 
 /// The edge of a polygon that runs along column border `x` past height `y`.
@@ -183,8 +189,9 @@ mod tests {
         assert_eq!(Mask { labels: &ring, columns: 3, rows: 3, id: 1 }.keyholes().len(), 1);
         // Two holes that touch at a corner, and a piece within a hole.
         check(&[1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1], 4, 4);
-        let nested: Vec<u16> =
-            (0..49).map(|n| u16::from(!(1..6).contains(&(n % 7)) || !(1..6).contains(&(n / 7)) || n == 24)).collect();
+        let nested: Vec<u16> = (0..49)
+            .map(|n| u16::from(!(1..6).contains(&(n % 7)) || !(1..6).contains(&(n / 7)) || n == 24))
+            .collect();
         check(&nested, 7, 7);
     }
 

@@ -146,10 +146,7 @@ fn referenced_frame(d: &InMemDicomObject, origin: &Origin, frame: &str) -> InMem
     series.sequence(tags::CONTOUR_IMAGE_SEQUENCE, instances(origin).iter().map(reference).collect());
     let mut study = InMemDicomObject::new_empty();
     study.text(tags::REFERENCED_SOP_CLASS_UID, "1.2.840.10008.3.1.2.3.1"); // Detached Study Management
-    study.text(
-        tags::REFERENCED_SOP_INSTANCE_UID,
-        &text(d, tags::STUDY_INSTANCE_UID).unwrap_or_default(),
-    );
+    study.text(tags::REFERENCED_SOP_INSTANCE_UID, &text(d, tags::STUDY_INSTANCE_UID).unwrap_or_default());
     study.sequence(tags::RT_REFERENCED_SERIES_SEQUENCE, vec![series]);
     let mut item = InMemDicomObject::new_empty();
     item.text(tags::FRAME_OF_REFERENCE_UID, frame);

@@ -32,11 +32,6 @@ impl Bits {
         }
     }
 
-    /// Bits as stored.
-    pub fn stored(bytes: Vec<u8>, per_frame: usize) -> Self {
-        Self { bytes, per_frame }
-    }
-
     /// Sets a pixel of a frame.
     pub fn set(&mut self, frame: usize, pixel: usize) {
         let bit = frame * self.per_frame + pixel;
@@ -154,7 +149,7 @@ mod tests {
 
     #[test]
     fn frames_beyond_the_bytes_are_empty() {
-        let bits = Bits::stored(vec![0xff], 6);
+        let bits = Bits { bytes: vec![0xff], per_frame: 6 };
         assert_eq!(bits.ones(0).count(), 6);
         assert_eq!(bits.ones(1).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(bits.ones(2).count(), 0);

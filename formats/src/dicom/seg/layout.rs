@@ -77,11 +77,6 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Frames that have groups of their own.
-    pub fn len(&self) -> usize {
-        self.frames.len()
-    }
-
     pub fn get(&self, n: usize, sequence: dicom_core::Tag) -> Option<&'a InMemDicomObject> {
         let own = self.frames.get(n).and_then(|f| first(f, sequence));
         own.or_else(|| self.shared.and_then(|s| first(s, sequence)))
@@ -97,7 +92,8 @@ impl<'a> Groups<'a> {
         let item = self.get(n, tags::PIXEL_MEASURES_SEQUENCE)?;
         let spacing = array::<2>(item, tags::PIXEL_SPACING).filter(|s| s.iter().all(|v| *v > 0.0))?;
         let distance = [tags::SPACING_BETWEEN_SLICES, tags::SLICE_THICKNESS];
-        let distance = distance.into_iter().find_map(|t| numbers(item, t).first().copied().filter(|v| *v > 0.0));
+        let distance =
+            distance.into_iter().find_map(|t| numbers(item, t).first().copied().filter(|v| *v > 0.0));
         Some((spacing, distance))
     }
 
@@ -186,11 +182,14 @@ fn own_grid(path: &Path, planes: &[Plane], size: [usize; 2], nominal: Option<f64
             norm([a[0] - b[0], a[1] - b[1], a[2] - b[2]]) * n > unit * COINCIDE
         };
         let unit = norm(p.along_row).min(norm(p.down_column));
-        if differs(q.along_row, p.along_row, reach[0], unit) || differs(q.down_column, p.down_column, reach[1], unit) {
+        if differs(q.along_row, p.along_row, reach[0], unit)
+            || differs(q.down_column, p.down_column, reach[1], unit)
+        {
             return Err(uneven(path, "they differ in orientation or pixel spacing"));
         }
     }
-    let mut along: Vec<(f64, [f64; 3])> = planes.iter().map(|q| (dot(q.position, normal), q.position)).collect();
+    let mut along: Vec<(f64, [f64; 3])> =
+        planes.iter().map(|q| (dot(q.position, normal), q.position)).collect();
     along.sort_by(|a, b| a.0.total_cmp(&b.0));
     let same = nominal.map_or(1e-3, |n| n * 0.02);
     along.dedup_by(|b, a| b.0 - a.0 <= same);
@@ -235,7 +234,13 @@ fn own_grid(path: &Path, planes: &[Plane], size: [usize; 2], nominal: Option<f64
 }
 
 /// The voxels that the pixels of a plane are, if they are voxels of the grid, all of them.
-fn map(grid: &Grid, voxel_from_world: &Affine, p: &Plane, size: [usize; 2], segment: Option<u16>) -> Option<Frame> {
+fn map(
+    grid: &Grid,
+    voxel_from_world: &Affine,
+    p: &Plane,
+    size: [usize; 2],
+    segment: Option<u16>,
+) -> Option<Frame> {
     let far = |column: f64, row: f64| {
         let lps = [0, 1, 2].map(|a| p.position[a] + column * p.along_row[a] + row * p.down_column[a]);
         voxel_from_world.apply(flip(lps))

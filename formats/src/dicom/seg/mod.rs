@@ -16,7 +16,6 @@ mod write;
 pub use read::read;
 pub use write::write;
 
-pub(super) use samples::header_of;
 pub(super) use write::entry;
 
 /// How labels are stored.

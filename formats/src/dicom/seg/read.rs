@@ -52,7 +52,11 @@ pub fn read(path: &Path, source: Option<&Volume>, task: &Task) -> Result<(LabelM
     }
     let segments = segments::read(object);
     if segments.is_empty() {
-        return Err(Error::malformed(path, "no segments", "at least one item in Segment Sequence (0062,0002)"));
+        return Err(Error::malformed(
+            path,
+            "no segments",
+            "at least one item in Segment Sequence (0062,0002)",
+        ));
     }
     let grid = source.map(|s| s.grid);
     let size = [stored.columns(), stored.rows()];
@@ -140,7 +144,10 @@ fn numbers(segments: &[Segment], notices: &mut Vec<Notice>) -> BTreeMap<u16, u16
         if ids.insert(segment.number, id).is_some() {
             notices.push(Notice::warning(
                 "repeated-segment",
-                format!("segment number {} occurs more than once; the structures are read as one", segment.number),
+                format!(
+                    "segment number {} occurs more than once; the structures are read as one",
+                    segment.number
+                ),
             ));
         }
     }
@@ -236,7 +243,12 @@ fn table(object: Attributes<'_>, segments: &[Segment], ids: &BTreeMap<u16, u16>)
     LabelTable { entries }
 }
 
-fn place_notices(layout: &Layout, source: Option<&Volume>, object: Attributes<'_>, notices: &mut Vec<Notice>) {
+fn place_notices(
+    layout: &Layout,
+    source: Option<&Volume>,
+    object: Attributes<'_>,
+    notices: &mut Vec<Notice>,
+) {
     if layout.slide {
         notices.push(Notice::info(
             "slide-coordinates",

@@ -69,7 +69,8 @@ const NOTED: &str = "Label ";
 
 /// The item of one structure, numbered `number`, for the row `entry` of the label table.
 pub(super) fn write(number: u16, entry: &LabelEntry, options: &SegOptions) -> InMemDicomObject {
-    let coding = entry.coding.clone().or_else(|| Coding::of_name(&entry.name)).unwrap_or_else(Coding::unknown);
+    let coding =
+        entry.coding.clone().or_else(|| Coding::of_name(&entry.name)).unwrap_or_else(Coding::unknown);
     let mut item = segment(number, &entry.name, &coding, options);
     item.text(tags::SEGMENT_DESCRIPTION, &format!("{NOTED}{}", entry.id));
     item.shorts(tags::RECOMMENDED_DISPLAY_CIE_LAB_VALUE, &lab_from_rgb(entry.rgb));

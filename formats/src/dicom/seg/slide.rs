@@ -51,7 +51,11 @@ pub(super) fn lay_out(
             let at = one(tags::COLUMN_POSITION_IN_TOTAL_IMAGE_PIXEL_MATRIX)
                 .zip(one(tags::ROW_POSITION_IN_TOTAL_IMAGE_PIXEL_MATRIX));
             let (column, row) = at.ok_or_else(|| {
-                Error::malformed(path, format!("tile {} without a position", n + 1), "its place in the total matrix")
+                Error::malformed(
+                    path,
+                    format!("tile {} without a position", n + 1),
+                    "its place in the total matrix",
+                )
             })?;
             [column, row]
         };
@@ -67,10 +71,23 @@ pub(super) fn lay_out(
         let [y] = array::<1>(i, tags::Y_OFFSET_IN_SLIDE_COORDINATE_SYSTEM)?;
         Some([x, y, 0.0])
     });
-    let steps = [row.map(|v| v * spacing[1]), column.map(|v| v * spacing[0]), cross(row, column).map(|v| v * thickness)];
+    let steps = [
+        row.map(|v| v * spacing[1]),
+        column.map(|v| v * spacing[0]),
+        cross(row, column).map(|v| v * thickness),
+    ];
     let world_from_voxel = Affine::from_columns(steps.map(flip), flip(origin.unwrap_or_default()));
     if world_from_voxel.inverse().is_none() {
-        return Err(Error::malformed(path, format!("the orientation {o:?}"), "two directions at right angles"));
+        return Err(Error::malformed(
+            path,
+            format!("the orientation {o:?}"),
+            "two directions at right angles",
+        ));
     }
-    Ok(Layout { grid: Grid { size_ijk: [columns, rows, 1], world_from_voxel }, frames, on_source: false, slide: true })
+    Ok(Layout {
+        grid: Grid { size_ijk: [columns, rows, 1], world_from_voxel },
+        frames,
+        on_source: false,
+        slide: true,
+    })
 }

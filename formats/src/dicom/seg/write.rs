@@ -77,7 +77,8 @@ pub fn write(labels: &LabelMap, options: &SegOptions, path: &Path, task: &Task) 
     dimensions(&mut d, options.encoding);
     shared_groups(&mut d, &planes);
     let source = |k: usize| origin.slices.get(k).filter(|_| aligned);
-    let items = frames.iter().map(|f| frame_groups(f, &planes, source(f.slice).and_then(Option::as_ref), origin));
+    let items =
+        frames.iter().map(|f| frame_groups(f, &planes, source(f.slice).and_then(Option::as_ref), origin));
     d.sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, items.collect());
     d.text(tags::NUMBER_OF_FRAMES, &frames.len().to_string());
     task.at("Writing the segmentation", 0.9)?;

@@ -1,11 +1,16 @@
 """Noise, patches and tiles of maxim-denoise."""
 
+import sys
+
 import numpy as np
+import pytest
 import torch
 
+from insula_authoring.maxim import handover, weights
 from insula_authoring.maxim.data import Pairs, gaussian, poisson_gaussian, rician
 from insula_authoring.maxim.network import Config, Maxim
 from insula_authoring.maxim.tiles import starts, tiled
+from insula_authoring.maxim.train import NETWORK, learning_rate
 
 FLAT = np.full((400, 400), 0.4, np.float32)
 
@@ -44,3 +49,31 @@ def test_tiles_cover_and_blend():
     torch.nn.init.zeros_(model.stage_0_output_conv_0.kernel)  # the identity
     x = np.random.default_rng(2).random((300, 100), np.float32)
     np.testing.assert_allclose(tiled(model, x), x, atol=1e-6)
+
+
+def test_learning_rate_rises_stays_and_falls():
+    from argparse import Namespace
+
+    a = Namespace(lr=1e-3, lr_end=1e-5, decay=0.25, warmup=100)
+    assert learning_rate(a, 0, 0.0) == pytest.approx(1e-5)
+    assert learning_rate(a, 500, 0.5) == learning_rate(a, 900, 0.75) == pytest.approx(1e-3)
+    assert 1e-5 < learning_rate(a, 1000, 0.9) < 1e-3 and learning_rate(a, 1000, 1.0) == pytest.approx(1e-5)
+
+
+def test_handover_keeps_the_network(tmp_path, monkeypatch):
+    tomllib = pytest.importorskip("tomllib")
+    torch.manual_seed(1)
+    model = Maxim(NETWORK)
+    model.stage_0_output_conv_0.kernel.data *= 0.1
+    torch.save({"ema": model.state_dict(), "config": NETWORK.to_dict()}, tmp_path / "checkpoint.pt")
+    (tmp_path / "log.jsonl").write_text("{}\n")
+    monkeypatch.setattr(sys, "argv", ["handover", str(tmp_path / "checkpoint.pt"), str(tmp_path / "recipe")])
+    handover.main()
+    assert (tmp_path / "recipe/training-log.jsonl").read_text() == "{}\n"
+    network = tomllib.loads((tmp_path / "recipe/preset.toml").read_text())["network"]
+    assert network["unshuffle"] == NETWORK.unshuffle and network["features"] == NETWORK.features
+    back = weights.restore(tmp_path / "recipe/weights.safetensors")
+    x = torch.rand(1, 128, 128, 1)
+    with torch.no_grad():
+        difference = (back(x) - model.eval()(x)).abs().max()
+    assert 0 < difference < 0.05  # 16-bit weights

@@ -1,7 +1,7 @@
 //! JPEG-LS, lossless and near-lossless (ITU-T T.87). Section numbers are of that recommendation.
 
 use super::{PixelLayout, Sample};
-use crate::dicom::pixels::codec::{Colour, Fault};
+use crate::dicom::pixels::codec::{Colour, Decoded, Fault};
 
 /// Order of run lengths (A.2.1).
 const J: [u32; 32] =
@@ -27,7 +27,11 @@ struct Preset {
 }
 
 /// Decodes one frame; components interleaved, as stored.
-pub(super) fn decode<T: Sample>(stream: &[u8], layout: &PixelLayout, out: &mut [T]) -> Result<Colour, Fault> {
+pub(super) fn decode<T: Sample>(
+    stream: &[u8],
+    layout: &PixelLayout,
+    out: &mut [T],
+) -> Result<Decoded, Fault> {
     let short = || Fault::malformed("a JPEG-LS stream cut short");
     if !stream.starts_with(&[0xff, 0xd8]) {
         return Err(Fault::malformed("compressed data without the mark of JPEG-LS"));
@@ -120,7 +124,7 @@ pub(super) fn decode<T: Sample>(stream: &[u8], layout: &PixelLayout, out: &mut [
             _ => {}
         }
     }
-    Ok(Colour::AsStored)
+    Ok(Decoded { colour: Colour::AsStored, precision })
 }
 
 /// Numbers that follow from precision, NEAR and the preset (A.2.1, C.2.4.1.1.1).

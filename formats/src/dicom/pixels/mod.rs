@@ -11,6 +11,7 @@ mod codec;
 mod colour;
 mod fragments;
 mod jpeg;
+mod jpeg2000;
 mod jpegls;
 mod layout;
 mod native;
@@ -115,7 +116,7 @@ impl Instance {
             return Err(Error::unsupported(
                 &header.path,
                 syntax::name(&header.transfer_syntax_uid),
-                "uncompressed, deflated, RLE, JPEG, JPEG-LS, JPEG 2000 and JPEG XL pixels",
+                "uncompressed, deflated, RLE, JPEG, JPEG-LS and JPEG 2000 pixels",
                 "Export it again as Explicit VR Little Endian",
             ));
         }

@@ -1,10 +1,14 @@
 //! RLE Lossless: one PackBits segment for each byte of each sample, most significant byte first (PS3.5 annex G).
 
 use super::{PixelLayout, Sample};
-use crate::dicom::pixels::codec::{Colour, Fault};
+use crate::dicom::pixels::codec::{Colour, Decoded, Fault};
 
 /// Decodes one frame.
-pub(super) fn decode<T: Sample>(stream: &[u8], layout: &PixelLayout, out: &mut [T]) -> Result<Colour, Fault> {
+pub(super) fn decode<T: Sample>(
+    stream: &[u8],
+    layout: &PixelLayout,
+    out: &mut [T],
+) -> Result<Decoded, Fault> {
     let size = size_of::<T>();
     let (head, _) = stream.as_chunks::<4>();
     let word = |i: usize| head.get(i).map(|b| u32::from_le_bytes(*b) as usize);
@@ -31,7 +35,7 @@ pub(super) fn decode<T: Sample>(stream: &[u8], layout: &PixelLayout, out: &mut [
             )));
         }
     }
-    Ok(Colour::AsStored)
+    Ok(Decoded { colour: Colour::AsStored, precision: layout.bits_allocated })
 }
 
 /// PackBits into every `step`-th byte; how many were written.

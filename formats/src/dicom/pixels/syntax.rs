@@ -15,9 +15,7 @@ pub enum Codec {
     JpegLs,
     /// JPEG 2000 part 1 and 2, and high-throughput JPEG 2000 (ITU-T T.800, T.814).
     Jpeg2000,
-    /// JPEG XL (ISO/IEC 18181).
-    JpegXl,
-    /// Known, but not decoded here: video, JPIP and the like.
+    /// Known, but not decoded here: video, JPIP, JPEG XL and the like.
     Unsupported,
 }
 
@@ -52,9 +50,9 @@ const TABLE: &[(&str, &str, Codec)] = &[
     (".4.106", "MPEG-4 AVC/H.264 Stereo High Profile", Codec::Unsupported),
     (".4.107", "HEVC/H.265 Main Profile", Codec::Unsupported),
     (".4.108", "HEVC/H.265 Main 10 Profile", Codec::Unsupported),
-    (".4.110", "JPEG XL Lossless", Codec::JpegXl),
-    (".4.111", "JPEG XL JPEG Recompression", Codec::JpegXl),
-    (".4.112", "JPEG XL", Codec::JpegXl),
+    (".4.110", "JPEG XL Lossless", Codec::Unsupported),
+    (".4.111", "JPEG XL JPEG Recompression", Codec::Unsupported),
+    (".4.112", "JPEG XL", Codec::Unsupported),
     (".4.201", "High-Throughput JPEG 2000 Lossless", Codec::Jpeg2000),
     (".4.202", "High-Throughput JPEG 2000 Lossless with RPCL", Codec::Jpeg2000),
     (".4.203", "High-Throughput JPEG 2000", Codec::Jpeg2000),

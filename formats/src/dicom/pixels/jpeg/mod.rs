@@ -8,7 +8,7 @@ mod dct;
 mod lossless;
 
 use super::{Photometric, PixelLayout, Sample};
-use crate::dicom::pixels::codec::{Colour, Fault};
+use crate::dicom::pixels::codec::{Colour, Decoded, Fault};
 use bits::Huffman;
 
 /// Kind of a frame (table B.1).
@@ -69,7 +69,11 @@ struct Tables {
 }
 
 /// Decodes one frame; components interleaved, as stored.
-pub(super) fn decode<T: Sample>(stream: &[u8], layout: &PixelLayout, out: &mut [T]) -> Result<Colour, Fault> {
+pub(super) fn decode<T: Sample>(
+    stream: &[u8],
+    layout: &PixelLayout,
+    out: &mut [T],
+) -> Result<Decoded, Fault> {
     let mut tables = Tables::default();
     let mut frame: Option<Frame> = None;
     let mut picture: Option<dct::Picture> = None;
@@ -143,11 +147,9 @@ pub(super) fn decode<T: Sample>(stream: &[u8], layout: &PixelLayout, out: &mut [
     if let Some(picture) = picture {
         picture.finish(&frame, &tables, out)?;
     }
-    Ok(if frame.process == Process::Lossless {
-        Colour::AsStored
-    } else {
-        colour(&frame, layout, adobe, has_jfif)
-    })
+    let is_lossless = frame.process == Process::Lossless;
+    let colour = if is_lossless { Colour::AsStored } else { colour(&frame, layout, adobe, has_jfif) };
+    Ok(Decoded { colour, precision: frame.precision })
 }
 
 /// Whether lossy colours are luma and differences. The stream knows best; Photometric Interpretation is often

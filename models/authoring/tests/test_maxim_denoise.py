@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from insula_authoring.maxim import handover, weights
+from insula_authoring.maxim import handover, train, weights
 from insula_authoring.maxim.data import Pairs, gaussian, poisson_gaussian, rician
 from insula_authoring.maxim.network import Config, Maxim
 from insula_authoring.maxim.tiles import starts, tiled
@@ -77,3 +77,29 @@ def test_handover_keeps_the_network(tmp_path, monkeypatch):
     with torch.no_grad():
         difference = (back(x) - model.eval()(x)).abs().max()
     assert 0 < difference < 0.05  # 16-bit weights
+
+
+def test_training_learns_and_resumes(shared, tmp_path, monkeypatch):
+    import json
+
+    monkeypatch.setenv("INSULA_SHARED", str(shared))
+    small = Config(features=8, depth=1, groups=1, bottleneck_blocks=1, scales=1, tile_high=4, tile_low=4, in_channels=1,
+                   out_channels=1, unshuffle=2)
+    monkeypatch.setattr(train, "NETWORK", small)
+    monkeypatch.setattr(train, "PATCHES", ((4, 32),))
+
+    def run(*more: str) -> list[dict]:
+        monkeypatch.setattr(sys, "argv", ["train", "--out", str(tmp_path), "--minutes", "0.1", "--sigma", "50", "--workers",
+                                          "1", "--warmup", "1", "--lr", "5e-3", *more])
+        train.main()
+        return [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+
+    first = run()[-1]
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert first["finished"] and saved["state"]["step"] == first["step"] > 3
+    assert first["held_out_50"] > 14.5  # noise alone: 14.2 before clipping
+    last = run("--resume")[-1]
+    assert last["step"] > first["step"] and last["minutes"] > first["minutes"]
+    assert last["held_out_50"] > first["held_out_50"]
+    with pytest.raises(SystemExit):
+        run()  # would overwrite

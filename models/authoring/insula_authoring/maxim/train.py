@@ -33,8 +33,8 @@ from .network import Config, Maxim
 NETWORK = Config(features=32, depth=2, groups=1, bottleneck_blocks=1, scales=1, tile_high=8, tile_low=8,
                  in_channels=1, out_channels=1, unshuffle=2)
 # Patches (count per process, side). Cells of the global branch grow with the image; 128 is the tile of the pack, 64 brings
-# more pictures into a step.
-PATCHES = ((8, 64), (2, 128))
+# more pictures into a step. Small batches: few steps are all that a day of idle cycles gives.
+PATCHES = ((4, 64), (1, 128))
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

@@ -141,3 +141,53 @@ fn peers_read_the_same_masks() {
     assert!(out.status.success(), "{text}");
     assert_eq!(text.lines().filter(|l| l.starts_with("ok ")).count(), expected.len(), "{text}");
 }
+
+/// Runs the script; `None` after saying that the test is skipped.
+fn script(test: &str, arguments: &[&std::ffi::OsStr]) -> Option<String> {
+    let Some(python) = std::env::var_os("INSULA_PYTHON") else {
+        skipped(test, "set INSULA_PYTHON");
+        return None;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dicom/peers.py");
+    let out = Command::new(python).arg(script).args(arguments).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    if text.contains("SKIPPED") {
+        skipped(test, &text);
+        return None;
+    }
+    assert!(out.status.success(), "{text}");
+    Some(text)
+}
+
+#[test]
+fn segmentations_of_peers_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = oblique([9, 7, 5]);
+    let mut v = Volume::new(Voxels::I16(Array3::zeros(grid.shape_kji()).into_shared()), grid).unwrap();
+    v.meta.dicom = Some(origin(&grid));
+    write_series(&v, &DerivedOptions::default(), &folder.path().join("ct"), &Task::silent()).unwrap();
+    let arguments = ["make".as_ref(), folder.path().as_os_str()];
+    if script("segmentations_of_peers_are_read", &arguments).is_none() {
+        return;
+    }
+    let made: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(folder.path().join("made.json")).unwrap()).unwrap();
+    assert_eq!(made.len(), 5);
+    for row in made {
+        let file = row["file"].as_str().unwrap();
+        let (labels, notices) = seg::read(&folder.path().join(file), Some(&v), &Task::silent()).unwrap();
+        assert_eq!(labels.grid, grid, "{file} {notices:?}");
+        let want: Vec<u16> = serde_json::from_value(row["labels"].clone()).unwrap();
+        assert_eq!(labels.labels.as_slice().unwrap(), want, "{file}");
+        assert_eq!(labels.table.rgb(2), [9, 2, 200]);
+        let fractional = file.starts_with("fractional");
+        assert_eq!(notices.iter().any(|n| n.code == "fractions-cut"), fractional, "{notices:?}");
+        assert_eq!(notices.iter().any(|n| n.code == "overlapping-structures"), fractional, "{notices:?}");
+    }
+}
+
+#[test]
+fn every_code_is_in_the_dictionary_of_pydicom() {
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/codes/segments.tsv");
+    script("every_code_is_in_the_dictionary_of_pydicom", &["codes".as_ref(), table.as_os_str()]);
+}

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use common::{all_orders, shared};
 use dicom_common::{counts, labels_on, oblique, origin, truth};
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::tags;
 use formats::dicom::codes::{Code, Coding};
 use formats::dicom::seg::{self, Algorithm, Encoding, SegOptions};
 use formats::volume::reorder;
@@ -196,6 +198,110 @@ fn codes_of_a_table_are_kept() {
     assert_eq!(coding("Left-Hippocampus").kind.meaning, "Hippocampus");
     assert_eq!(coding("Left-Hippocampus").modifier.unwrap().meaning, "Left");
     assert_eq!(coding("Something <odd> \"ü\"").kind.meaning, "Tissue");
+}
+
+/// A written one-bit segmentation, changed before it is read.
+fn changed(labels: &LabelMap, path: &Path, change: impl FnOnce(&mut dicom_object::DefaultDicomObject)) {
+    seg::write(labels, &options(Encoding::Binary), path, &Task::silent()).unwrap();
+    let mut file = dicom_object::open_file(path).unwrap();
+    change(&mut file);
+    file.write_to_file(path).unwrap();
+}
+
+#[test]
+fn fractions_are_cut_at_half_and_the_larger_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seg.dcm");
+    let grid = oblique([4, 1, 1]);
+    let mut labels = labels_on(&grid);
+    // Two structures in the one slice, so two frames of four pixels.
+    labels.labels = Array3::from_shape_vec((1, 1, 4), vec![17, 17, 42, 42]).unwrap().into_shared();
+    changed(&labels, &path, |file| {
+        let bytes = |v: &[u8]| PrimitiveValue::U8(v.into());
+        let text = |v: &str| PrimitiveValue::from(v);
+        for (tag, vr, value) in [
+            (tags::SEGMENTATION_TYPE, VR::CS, text("FRACTIONAL")),
+            (tags::SEGMENTATION_FRACTIONAL_TYPE, VR::CS, text("PROBABILITY")),
+            (tags::MAXIMUM_FRACTIONAL_VALUE, VR::US, PrimitiveValue::from(200_u16)),
+            (tags::BITS_ALLOCATED, VR::US, PrimitiveValue::from(8_u16)),
+            (tags::BITS_STORED, VR::US, PrimitiveValue::from(8_u16)),
+            (tags::HIGH_BIT, VR::US, PrimitiveValue::from(7_u16)),
+            (tags::PIXEL_DATA, VR::OB, bytes(&[99, 100, 150, 200, 0, 140, 150, 120])),
+        ] {
+            file.put(DataElement::new(tag, vr, value));
+        }
+    });
+    let (back, notices) = read(&path);
+    assert_eq!(back.labels.as_slice().unwrap(), [0, 42, 42, 17]);
+    let told = |code: &str| notices.iter().find(|n| n.code == code).unwrap().message.clone();
+    assert!(told("fractions-cut").contains("100 of 200"), "{}", told("fractions-cut"));
+    assert!(
+        told("overlapping-structures").contains("overlap in 3 voxels"),
+        "{}",
+        told("overlapping-structures")
+    );
+}
+
+#[test]
+fn frames_must_say_their_structure() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seg.dcm");
+    let labels = labels_on(&oblique([9, 7, 5]));
+    changed(&labels, &path, |file| {
+        let frames = file.take(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).unwrap();
+        let mut items: Vec<_> = frames.into_value().into_items().unwrap().into_iter().collect();
+        items[0].remove_element(tags::SEGMENT_IDENTIFICATION_SEQUENCE);
+        let value = dicom_core::value::DataSetSequence::from(items);
+        file.put(DataElement::new(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, VR::SQ, value));
+    });
+    let e = seg::read(&path, None, &Task::silent()).unwrap_err();
+    assert!(e.to_string().contains("frame 1 names no segment"), "{e}");
+}
+
+#[test]
+fn planes_far_apart_do_not_take_memory_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("seg.dcm");
+    let grid = Grid { size_ijk: [64, 64, 2], world_from_voxel: Affine::scale_shift([1.0; 3], [0.0; 3]) };
+    let mut labels = labels_on(&grid);
+    labels.labels = Array3::from_elem((2, 64, 64), 17).into_shared();
+    labels.meta.dicom = Some(origin(&grid));
+    for (nominal, apart, ok) in [("1", "500", true), ("0.0001", "500", false), ("1", "500.5", true)] {
+        changed(&labels, &path, |file| {
+            let text = |v: &str| PrimitiveValue::from(v);
+            let place = format!("0\\0\\{apart}");
+            file.update_value_at(
+                (
+                    tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
+                    1,
+                    tags::PLANE_POSITION_SEQUENCE,
+                    tags::IMAGE_POSITION_PATIENT,
+                ),
+                |v| {
+                    *v.primitive_mut().unwrap() = text(&place);
+                },
+            )
+            .unwrap();
+            file.update_value_at(
+                (
+                    tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
+                    tags::PIXEL_MEASURES_SEQUENCE,
+                    tags::SPACING_BETWEEN_SLICES,
+                ),
+                |v| {
+                    *v.primitive_mut().unwrap() = text(nominal);
+                },
+            )
+            .unwrap();
+        });
+        match seg::read(&path, None, &Task::silent()) {
+            Ok((back, _)) => {
+                assert!(ok, "{nominal} {apart}");
+                assert_eq!(counts(&back)[&17], 2 * 64 * 64);
+            }
+            Err(e) => assert!(!ok && e.kind() == "over-limit", "{e}"),
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 """Reads the DICOM objects that Insula wrote with the programs people use, and compares masks, values and places.
 
-Run by dicom_peers.rs: python peers.py FOLDER, where expected.json says what is in each file.
+Run by dicom_peers.rs: python peers.py FOLDER, where expected.json says what is in each file; and the other way round,
+python peers.py make FOLDER, which makes segmentations of the series in FOLDER/ct and says in made.json what is in them.
+python peers.py codes TABLE looks for the codes of assets/codes/segments.tsv in pydicom's dictionary.
 Needs numpy, pydicom, highdicom; matplotlib for contours.
 """
 
@@ -132,5 +134,56 @@ def main(folder):
     return wrong
 
 
+def make(folder):
+    from highdicom.sr.coding import CodedConcept
+    from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+    images = [pydicom.dcmread(p) for p in sorted((folder / "ct").glob("*.dcm"))]
+    shape = (len(images), images[0].Rows, images[0].Columns)
+    random = np.random.default_rng(7)
+    labels = random.integers(0, 4, shape).astype(np.uint8)
+    labels[1] = 0
+    fractions = random.random((*shape, 3))
+    tissue = CodedConcept("85756007", "SCT", "Tissue")
+    algorithm = hd.AlgorithmIdentificationSequence("x", CodedConcept("123110", "DCM", "AI"), "1")
+    describe = [
+        hd.seg.SegmentDescription(
+            n, f"part {n}", tissue, tissue, "AUTOMATIC", algorithm, display_color=hd.color.CIELabColor.from_rgb(9, n, 200)
+        )
+        for n in (1, 2, 3)
+    ]
+    stored = np.round(fractions * 255)
+    stored[stored < 128] = 0
+    best = 3 - np.argmax(stored[..., ::-1], axis=-1)
+    best[stored.max(axis=-1) == 0] = 0
+    made = []
+    for name, kind, pixels, syntax, want in [
+        ("binary", "BINARY", labels, ExplicitVRLittleEndian, labels),
+        ("fractional", "FRACTIONAL", fractions, ExplicitVRLittleEndian, best),
+        ("fractional_rle", "FRACTIONAL", fractions, RLELossless, best),
+        ("labelmap", "LABELMAP", labels, ExplicitVRLittleEndian, labels),
+        ("labelmap_rle", "LABELMAP", labels, RLELossless, labels),
+    ]:
+        d = hd.seg.Segmentation(
+            images, pixels, kind, describe, hd.UID(), 7, hd.UID(), 1, "M", "N", "1", "2",
+            transfer_syntax_uid=syntax, max_fractional_value=255,
+        )
+        d.save_as(folder / f"{name}.dcm")
+        made.append({"file": f"{name}.dcm", "labels": want.ravel().tolist()})
+    (folder / "made.json").write_text(json.dumps(made))
+    return 0
+
+
+def codes(table):
+    from pydicom.sr._concepts_dict import concepts
+
+    known = {(s, c) for s in ("SCT", "DCM") for by_code in concepts[s].values() for c in by_code}
+    rows = [line.split("\t") for line in table.read_text().splitlines() if not line.startswith("#")]
+    unknown = [row for row in rows if tuple(row[2:4]) not in known]
+    print(unknown)
+    return len(unknown)
+
+
 if __name__ == "__main__":
-    sys.exit(1 if main(pathlib.Path(sys.argv[1])) else 0)
+    work = {"make": make, "codes": codes}.get(sys.argv[1], main)
+    sys.exit(1 if work(pathlib.Path(sys.argv[-1])) else 0)

@@ -10,17 +10,26 @@ pub(super) struct Fill {
     rows: usize,
     /// Whether inside and outside change at a pixel; one more column for crossings right of the last.
     flips: Vec<bool>,
+    /// Rows that polygons touch: first, and one past the last.
+    touched: (usize, usize),
 }
 
 impl Fill {
     /// An empty plane.
     pub fn new(columns: usize, rows: usize) -> Self {
-        Self { columns, rows, flips: vec![false; (columns + 1) * rows] }
+        Self { columns, rows, flips: vec![false; (columns + 1) * rows], touched: (rows, 0) }
     }
 
     /// Empties the plane again.
     pub fn clear(&mut self) {
-        self.flips.fill(false);
+        self.touched_flips().fill(false);
+        self.touched = (self.rows, 0);
+    }
+
+    fn touched_flips(&mut self) -> &mut [bool] {
+        let (first, end) = self.touched;
+        let width = self.columns + 1;
+        self.flips.get_mut(first * width..end * width).unwrap_or_default()
     }
 
     /// Adds a closed polygon of points (column, row), pixel centres at whole numbers. It may reach beyond the plane.
@@ -31,6 +40,9 @@ impl Fill {
             let (top, bottom) = if from[1] <= to[1] { (from, to) } else { (to, from) };
             let first_row = top[1].ceil().clamp(0.0, self.rows as f64) as usize;
             let end_row = bottom[1].ceil().clamp(0.0, self.rows as f64) as usize;
+            if first_row < end_row {
+                self.touched = (self.touched.0.min(first_row), self.touched.1.max(end_row));
+            }
             for row in first_row..end_row {
                 let part = (row as f64 - top[1]) / (bottom[1] - top[1]);
                 let x = top[0] + part * (bottom[0] - top[0]);
@@ -45,7 +57,9 @@ impl Fill {
 
     /// Calls `f(column, row)` for each pixel inside.
     pub fn inside(&self, mut f: impl FnMut(usize, usize)) {
-        for (row, flips) in self.flips.chunks(self.columns + 1).enumerate() {
+        let (first, end) = self.touched;
+        let rows = self.flips.chunks(self.columns + 1).enumerate();
+        for (row, flips) in rows.skip(first).take(end.saturating_sub(first)) {
             let mut inside = false;
             for (column, flip) in flips.iter().take(self.columns).enumerate() {
                 inside ^= flip;

@@ -1,5 +1,6 @@
 //! Labels into contours.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use dicom_dictionary_std::{tags, uids};
@@ -55,11 +56,15 @@ pub fn write(labels: &LabelMap, options: &RtOptions, path: &Path, task: &Task) -
     for k in 0..slices {
         task.at("Drawing contours", k as f32 / slices as f32 * 0.9)?;
         let plane = voxels.get(k * columns * rows..(k + 1) * columns * rows).unwrap_or_default();
-        let mut here = vec![false; 1 << 16];
-        plane.iter().for_each(|&v| here[usize::from(v)] = true);
+        let boxes = boxes(plane, columns);
         let image = origin.slices.get(k).filter(|_| aligned).and_then(Option::as_ref);
-        for (id, out) in ids.iter().zip(&mut contours).filter(|(id, _)| here[usize::from(**id)]) {
-            let mask = Mask { labels: plane, columns, rows, id: *id };
+        for (id, out) in ids.iter().zip(&mut contours) {
+            let Some(&Extent { first, last }) = boxes.get(id) else { continue };
+            let (width, height) = (last[0] - first[0] + 1, last[1] - first[1] + 1);
+            let rows = (first[1]..=last[1])
+                .filter_map(|r| plane.get(r * columns + first[0]..r * columns + last[0] + 1));
+            let cut: Vec<u16> = rows.flatten().copied().collect();
+            let mask = Mask { labels: &cut, columns: width, rows: height, id: *id };
             let loops = match options.holes {
                 Holes::Keyhole => mask.keyholes(),
                 Holes::Xor => mask.loops(),
@@ -67,7 +72,11 @@ pub fn write(labels: &LabelMap, options: &RtOptions, path: &Path, task: &Task) -
             for points in loops {
                 let mut data = Vec::with_capacity(points.len() * 3);
                 for [x, y] in &points {
-                    let ijk = [f64::from(*x) / 4.0, f64::from(*y) / 4.0, k as f64];
+                    let ijk = [
+                        f64::from(*x) / 4.0 + first[0] as f64,
+                        f64::from(*y) / 4.0 + first[1] as f64,
+                        k as f64,
+                    ];
                     data.extend(flip(grid.world_from_voxel.apply(ijk)));
                 }
                 let mut item = InMemDicomObject::new_empty();
@@ -136,6 +145,31 @@ pub fn write(labels: &LabelMap, options: &RtOptions, path: &Path, task: &Task) -
     task.at("Writing contours", 0.95)?;
     modules::write(d, path)?;
     Ok(notices)
+}
+
+/// Columns and rows from the first to the last in which a label occurs.
+struct Extent {
+    first: [usize; 2],
+    last: [usize; 2],
+}
+
+/// Where each label of a plane is, so that only that part is traced.
+fn boxes(plane: &[u16], columns: usize) -> BTreeMap<u16, Extent> {
+    let mut boxes: BTreeMap<u16, Extent> = BTreeMap::new();
+    for (r, row) in plane.chunks(columns.max(1)).enumerate() {
+        // Runs of one label are looked up once.
+        let mut start = 0;
+        for run in row.chunk_by(|a, b| a == b) {
+            let end = start + run.len() - 1;
+            if let Some(&id) = run.first().filter(|id| **id != 0) {
+                let b = boxes.entry(id).or_insert(Extent { first: [start, r], last: [end, r] });
+                b.first[0] = b.first[0].min(start);
+                b.last = [b.last[0].max(end), r];
+            }
+            start = end + 1;
+        }
+    }
+    boxes
 }
 
 /// The study, series and all instances that the contours belong to (PS3.3 C.8.8.5).

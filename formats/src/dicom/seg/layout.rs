@@ -16,6 +16,9 @@ const COINCIDE: f64 = 0.05;
 /// How far the gap between planes may differ from a multiple of the step, as a part of the step.
 const EVEN: f64 = 0.05;
 
+/// Labels of a lattice that is mostly empty may take this much, in bytes.
+const MAX_SPARSE_BYTES: usize = 1 << 30;
+
 /// The frames of a segmentation on one grid.
 #[derive(Debug)]
 pub(super) struct Layout {
@@ -133,7 +136,7 @@ pub(super) fn lay_out(
     let groups = Groups::of(object);
     let segments: Vec<_> = (0..count).map(|n| groups.segment(n)).collect();
     if integer(object, tags::TOTAL_PIXEL_MATRIX_COLUMNS).is_some() {
-        return super::slide::lay_out(path, object, &groups, size, &segments);
+        return super::slide::lay_out(path, object, &groups, size, segments);
     }
     let mut planes = Vec::new();
     for n in 0..count {
@@ -213,7 +216,8 @@ fn own_grid(path: &Path, planes: &[Plane], size: [usize; 2], nominal: Option<f64
     };
     let count = ((high.0 - low.0) / step).round();
     // A few planes far apart are usual; memory without end for a few bytes is not.
-    let limit = (along.len() * 64 + 64).min(1 << 16);
+    let per_plane = (size[0] * size[1]).max(1);
+    let limit = (along.len() * 4).max(MAX_SPARSE_BYTES / 2 / per_plane).min(1 << 16);
     if count >= limit as f64 {
         return Err(Error::OverLimit {
             path: path.to_owned(),

@@ -60,9 +60,12 @@ pub fn read(path: &Path, source: Option<&Volume>, task: &Task) -> Result<(LabelM
     }
     let grid = source.map(|s| s.grid);
     let size = [stored.columns(), stored.rows()];
-    let layout = lay_out(path, object, size, stored.frames(), grid.as_ref())?;
+    let mut layout = lay_out(path, object, size, stored.frames(), grid.as_ref())?;
     let mut voxels = vec_of_labels(path, &layout)?;
     let kind = text(object, tags::SEGMENTATION_TYPE).unwrap_or_default();
+    if kind != "LABELMAP" {
+        name_segments(path, &mut layout, &segments, &mut notices)?;
+    }
     let (ids, overlaps, rule) = match kind.as_str() {
         "LABELMAP" => {
             let ids = labelmap::labels(object, &segments);
@@ -118,18 +121,43 @@ pub fn read(path: &Path, source: Option<&Volume>, task: &Task) -> Result<(LabelM
 
 fn vec_of_labels(path: &Path, layout: &Layout) -> Result<Vec<u16>> {
     let n = layout.grid.size_ijk.iter().try_fold(1_usize, |n, &s| n.checked_mul(s));
-    let mut voxels = Vec::new();
-    let reserved = n.filter(|&n| voxels.try_reserve_exact(n).is_ok());
-    let Some(n) = reserved else {
-        return Err(Error::OverLimit {
-            path: path.to_owned(),
-            needed: format!("{:?} voxels of labels", layout.grid.size_ijk),
-            limit: "an allocation was refused".to_owned(),
-            remedy: "Close other programs or use a machine with more memory".to_owned(),
-        });
-    };
-    voxels.resize(n, 0);
-    Ok(voxels)
+    // Zeroed by the system: planes that stay empty take no memory.
+    let zeroed = n.and_then(|n| bytemuck::allocation::try_zeroed_slice_box(n).ok());
+    zeroed.map(<[u16]>::into_vec).ok_or_else(|| Error::OverLimit {
+        path: path.to_owned(),
+        needed: format!("{:?} voxels of labels", layout.grid.size_ijk),
+        limit: "an allocation was refused".to_owned(),
+        remedy: "Close other programs or use a machine with more memory".to_owned(),
+    })
+}
+
+/// Makes sure that each frame of one structure says of which. A lone structure needs no saying.
+fn name_segments(
+    path: &Path,
+    layout: &mut Layout,
+    segments: &[Segment],
+    notices: &mut Vec<Notice>,
+) -> Result<()> {
+    let lone = <&[Segment; 1]>::try_from(segments).ok().map(|[s]| s.number);
+    for (n, frame) in layout.frames.iter_mut().enumerate() {
+        frame.segment = frame.segment.or(lone);
+        if frame.segment.is_none() {
+            return Err(Error::malformed(
+                path,
+                format!("frame {} names no segment", n + 1),
+                "Segment Identification (PS3.3 C.8.20.3.1) of each frame",
+            ));
+        }
+    }
+    let known = |f: &super::layout::Frame| segments.iter().any(|s| Some(s.number) == f.segment);
+    let lost = layout.frames.iter().filter(|f| !known(f)).count();
+    if lost > 0 {
+        notices.push(Notice::warning(
+            "frames-without-segment",
+            format!("{lost} frames are of segments that are not in the Segment Sequence; they were left out"),
+        ));
+    }
+    Ok(())
 }
 
 /// The label of each segment number: the one noted when this program renumbered, if all segments have one, otherwise the

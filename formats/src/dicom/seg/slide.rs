@@ -6,7 +6,7 @@ use dicom_dictionary_std::tags;
 
 use super::layout::{Frame, Groups, Layout, dimension_type};
 use crate::affine::Affine;
-use crate::dicom::attributes::{Attributes, array, first, integer, numbers};
+use crate::dicom::attributes::{Attributes, array, first, integer, items, numbers};
 use crate::dicom::place::{cross, flip};
 use crate::error::{Error, Result};
 use crate::grid::Grid;
@@ -17,19 +17,20 @@ pub(super) fn lay_out(
     object: Attributes<'_>,
     groups: &Groups<'_>,
     tile: [usize; 2],
-    segments: &[Option<u16>],
+    segments: Vec<Option<u16>>,
 ) -> Result<Layout> {
     let side = |tag| integer(object, tag).and_then(|v| usize::try_from(v).ok()).filter(|v| *v > 0);
     let total = side(tags::TOTAL_PIXEL_MATRIX_COLUMNS).zip(side(tags::TOTAL_PIXEL_MATRIX_ROWS));
     let (columns, rows) = total.ok_or_else(|| {
         Error::malformed(path, "no size of the total pixel matrix", "Total Pixel Matrix Columns and Rows")
     })?;
-    let stored = segments.len().saturating_mul(tile[0] * tile[1]);
+    let count = segments.len();
+    let stored = count.saturating_mul(tile[0] * tile[1]);
     let needed = columns.saturating_mul(rows);
     if needed > stored.saturating_mul(256).max(1 << 24) {
         return Err(Error::OverLimit {
             path: path.to_owned(),
-            needed: format!("a plane of {columns}×{rows} for {} tiles", segments.len()),
+            needed: format!("a plane of {columns}×{rows} for {count} tiles"),
             limit: "256 pixels are allowed for each one stored".to_owned(),
             remedy: "Use a lower resolution of the slide".to_owned(),
         });
@@ -40,9 +41,15 @@ pub(super) fn lay_out(
     let full = dimension_type(object) == "TILED_FULL";
     let across = columns.div_ceil(tile[0].max(1));
     let per_plane = across * rows.div_ceil(tile[1].max(1));
-    let mut frames = Vec::with_capacity(segments.len());
-    for (n, &segment) in segments.iter().enumerate() {
+    let mut frames = Vec::with_capacity(count);
+    let numbers: Vec<_> =
+        items(object, tags::SEGMENT_SEQUENCE).iter().map(|s| integer(s, tags::SEGMENT_NUMBER)).collect();
+    for (n, stated) in segments.into_iter().enumerate() {
+        let mut segment = stated;
         let [column, row] = if full {
+            // All tiles of the first structure, then those of the second (PS3.3 C.7.6.17.3).
+            let implied = numbers.get(n / per_plane).copied().flatten();
+            segment = stated.or(implied.and_then(|v| u16::try_from(v).ok()));
             let at = n % per_plane;
             [at % across * tile[0], at / across * tile[1]]
         } else {

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def work(rank: int, a: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     if a.workers > 1:
         dist.init_process_group("gloo", init_method=f"file://{a.out.resolve()}/rendezvous-{a.run}", rank=rank,
-                                world_size=a.workers)
+                                world_size=a.workers, timeout=timedelta(days=2))  # idle cycles may be long in coming
     shared = Path(os.environ.get("INSULA_SHARED", "../shared"))
     natural = load_grey(shared / "data/images/train400")
     held = [p[:128, :128] for p in natural[-HELD_OUT:]]

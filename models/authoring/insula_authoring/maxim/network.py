@@ -123,18 +123,15 @@ class Mix(Dense):
     def forward(self, x: Tensor) -> Tensor:
         n, h, w, c = x.shape
         t = self.tile
+        # The mixed axis first: one product for all tiles and channels.
         if self.axis == "block":
-            gh, gw = h // t, w // t
-            y = x.view(n, gh, t, gw, t, c).transpose(2, 3).reshape(n * gh * gw, t * t, c)
+            y = x.view(n, h // t, t, w // t, t, c).permute(2, 4, 0, 1, 3, 5)
         else:
-            gh, gw = h // t, w // t  # sides of a cell
-            y = x.view(n, t, gh, t, gw, c).transpose(2, 3).reshape(n, t * t, gh * gw * c)
-        y = torch.matmul(self.kernel.t(), y) + self.bias[:, None].to(y.dtype)
-        if self.axis == "block":
-            y = y.view(n, gh, gw, t, t, c)
-        else:
-            y = y.view(n, t, t, gh, gw, c)
-        return y.transpose(2, 3).reshape(n, h, w, c)
+            y = x.view(n, t, h // t, t, w // t, c).permute(1, 3, 0, 2, 4, 5)
+        mixed = torch.matmul(self.kernel.t(), y.reshape(t * t, -1)) + self.bias[:, None].to(x.dtype)
+        y = mixed.view(y.shape)
+        y = y.permute(2, 3, 0, 4, 1, 5) if self.axis == "block" else y.permute(2, 0, 3, 1, 4, 5)
+        return y.reshape(n, h, w, c)
 
 
 class GatingUnit(nn.Module):

@@ -23,7 +23,7 @@ use crate::notice::Notice;
 const FIRST_BYTES: usize = 24 << 10;
 
 /// Deflated data sets may grow to this before their claims are looked at; see [`inflate`].
-const UNQUESTIONED_BYTES: usize = 64 << 20;
+const UNQUESTIONED_BYTES: usize = 16 << 20;
 
 /// Explicit VR Big Endian, retired in 2006.
 const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
@@ -181,6 +181,9 @@ pub fn read_header(path: &Path) -> Result<Header> {
     loop {
         let more = want.saturating_sub(bytes.len()) as u64;
         let before = bytes.len();
+        // Not more than is there, and no growing by doubling.
+        let there = usize::try_from(total.saturating_sub(before as u64).min(more)).unwrap_or(0);
+        bytes.reserve_exact(there + 1);
         file.by_ref().take(more).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
         let whole = bytes.len() == before || bytes.len() as u64 >= total;
         let total = if whole { bytes.len() as u64 } else { total };
@@ -356,7 +359,7 @@ fn first_element(data: &[u8]) -> Encoding {
 
 /// Inflates a deflated data set (PS3.5 A.5: raw deflate, RFC 1951).
 ///
-/// Up to 64 MiB the data may be anything. Beyond, they must be what the elements announce: the beginning is
+/// Up to 16 MiB the data may be anything. Beyond, they must be what the elements announce: the beginning is
 /// read, and only as much is inflated as its pixel data claim.
 fn inflate(path: &Path, deflated: &[u8], notices: &mut Vec<Notice>) -> Result<Vec<u8>> {
     let mut state = Decompress::new(false);

@@ -26,8 +26,8 @@ use super::syntax::{self, Codec};
 use super::{PixelLayout, Sample, colour, jpeg, jpeg2000, jpegls, rle};
 use crate::error::{Error, Result};
 
-/// Frames up to this are decoded from any stream; larger ones must come from a stream of some size.
-const TRUSTED_BYTES: u64 = 64 << 20;
+/// Frames that need no more memory than this are decoded from any stream; others must come from one of some size.
+const TRUSTED_BYTES: u64 = 56 << 20;
 
 /// Compression beyond this, of frames that large, is not met in practice.
 const MAX_RATIO: u64 = 1000;
@@ -65,9 +65,16 @@ impl Fault {
 }
 
 /// Refuses frames so large that their stream cannot mean them.
-pub(super) fn check_claim(path: &Path, layout: &PixelLayout, compressed: u64) -> Result<()> {
-    let claim = layout.frame_len() as u64 * layout.sample_type.size() as u64;
-    if claim > TRUSTED_BYTES && claim > compressed.saturating_mul(MAX_RATIO) {
+pub(super) fn check_claim(path: &Path, codec: Codec, layout: &PixelLayout, compressed: u64) -> Result<()> {
+    let samples = layout.frame_len() as u64;
+    let claim = samples * layout.sample_type.size() as u64;
+    // What decoders hold beside the output: coefficients and planes.
+    let beside = match codec {
+        Codec::Jpeg | Codec::JpegLossless => 6 * samples,
+        Codec::Jpeg2000 => 12 * samples,
+        _ => 0,
+    };
+    if claim + beside > TRUSTED_BYTES && claim > compressed.saturating_mul(MAX_RATIO) {
         return Err(Error::OverLimit {
             path: path.to_owned(),
             needed: format!("{} MiB for a frame of {} × {} pixels", claim >> 20, layout.columns, layout.rows),
@@ -86,8 +93,9 @@ pub(super) fn decode<T: Sample>(
     layout: &PixelLayout,
     out: &mut [T],
 ) -> Result<()> {
-    check_claim(path, layout, stream.len() as u64)?;
-    let run = AssertUnwindSafe(|| match syntax::codec(syntax) {
+    let codec = syntax::codec(syntax);
+    check_claim(path, codec, layout, stream.len() as u64)?;
+    let run = AssertUnwindSafe(|| match codec {
         Codec::Rle => rle::decode(stream, layout, out),
         Codec::Jpeg | Codec::JpegLossless => jpeg::decode(stream, layout, out),
         Codec::JpegLs => jpegls::decode(stream, layout, out),

@@ -8,7 +8,6 @@ use dicom_dictionary_std::tags;
 
 use crate::dicom::read::{DataReader, Header};
 use crate::error::{Error, Result};
-use crate::notice::Notice;
 
 /// Bytes of the data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ const ITEM_BYTES: u64 = 8;
 
 impl FrameTable {
     /// Finds the fragments of `frames` frames.
-    pub fn read(header: &Header, frames: usize, notices: &mut Vec<Notice>) -> Result<Self> {
+    pub fn read(header: &Header, frames: usize) -> Result<Self> {
         let path = header.path.as_path();
         let start = header.pixels.map_or(0, |p| p.start);
         let end = header.data_len();
@@ -41,11 +40,12 @@ impl FrameTable {
         let mut items = Vec::new();
         loop {
             if end.saturating_sub(at) < ITEM_BYTES {
-                notices.push(Notice::warning(
-                    "dicom-no-delimiter",
-                    "the pixel data do not end with a sequence delimiter",
+                // More fragments may have been there: whether the last frame is whole cannot be known.
+                return Err(Error::malformed(
+                    path,
+                    format!("pixel data that end after {} fragments without their delimiter", items.len()),
+                    "a sequence delimiter (FFFE,E0DD)",
                 ));
-                break;
             }
             let mut head = [0; 8];
             reader.read_at(at, &mut head)?;

@@ -15,6 +15,7 @@ mod jpeg2000;
 mod jpegls;
 mod layout;
 mod native;
+mod overlay;
 mod rle;
 pub mod syntax;
 pub mod values;
@@ -24,6 +25,7 @@ use std::path::Path;
 use bytemuck::Pod;
 
 pub use layout::{Photometric, PixelLayout, SampleType};
+pub use overlay::Overlay;
 pub use values::{Lut, Modality, Padding, Palette, Voi, VoiFunction, VoiWindow};
 
 use self::fragments::FrameTable;
@@ -132,13 +134,13 @@ impl Instance {
                     "fragments of compressed pixels",
                 ));
             }
-            None => Some(FrameTable::read(&header, layout.frames, &mut notices)?),
+            None => Some(FrameTable::read(&header, layout.frames)?),
         };
         if let Some(table) = &table {
             if matches!(layout.sample_type, SampleType::F32 | SampleType::F64) {
                 return Err(Error::malformed(&header.path, "compressed floating point pixels", "plain ones"));
             }
-            codec::check_claim(&header.path, &layout, table.frame_bytes(0))?;
+            codec::check_claim(&header.path, codec, &layout, table.frame_bytes(0))?;
         }
         Ok(Self { header, layout, codec, table, notices })
     }
@@ -219,6 +221,10 @@ impl Instance {
                 layout.sample_type
             )));
         }
+        self.decode(layout, n, out)
+    }
+
+    fn decode<T: Sample>(&self, layout: &PixelLayout, n: usize, out: &mut [T]) -> Result<()> {
         let Some(table) = &self.table else {
             return native::frame(&self.header, layout, n, out);
         };

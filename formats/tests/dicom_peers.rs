@@ -9,14 +9,15 @@ use std::process::Command;
 
 use common::all_orders;
 use dicom_common::{labels_on, oblique, origin};
-use dicom_dictionary_std::uids;
+use dicom_dictionary_std::{tags, uids};
 use formats::dicom::capture::{self, CaptureOptions, Picture};
 use formats::dicom::derived::{DerivedOptions, write_series};
 use formats::dicom::rtstruct::{self, Holes, RtOptions};
 use formats::dicom::seg::{self, Algorithm, Encoding, SegOptions};
+use formats::dicom::{Header, Instance, Origin, SliceRef};
 use formats::volume::reorder;
 use formats::voxels::Scaling;
-use formats::{LabelMap, Task, Volume, Voxels};
+use formats::{Affine, Grid, LabelMap, Task, Volume, Voxels};
 use ndarray::Array3;
 use serde_json::{Value, json};
 
@@ -68,9 +69,9 @@ fn write_all(folder: &Path) -> (Vec<PathBuf>, Vec<Value>) {
     ] {
         let mut o = (*origin(&grid)).clone();
         let mut header = (*o.header).clone();
-        header.put_str(dicom_dictionary_std::tags::SOP_CLASS_UID, dicom_core::VR::UI, class);
+        header.put_str(tags::SOP_CLASS_UID, dicom_core::VR::UI, class);
         let modality = name.to_uppercase();
-        header.put_str(dicom_dictionary_std::tags::MODALITY, dicom_core::VR::CS, modality.as_str());
+        header.put_str(tags::MODALITY, dicom_core::VR::CS, modality.as_str());
         o.header = header.into();
         let mut v = Volume::new(Voxels::I16(values.clone().into_shared()), grid).unwrap();
         v.scaling = if name == "ct" { Scaling { slope: 1.0, inter: -1024.0 } } else { Scaling::NONE };
@@ -107,10 +108,16 @@ fn dciodvfy_finds_no_errors() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (files, _) = write_all(folder.path());
+    let wrong = errors(&files);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What dciodvfy calls an error.
+fn errors(files: &[PathBuf]) -> Vec<String> {
     let mut wrong = Vec::new();
     for file in files {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        let out = Command::new("dciodvfy").arg(&file).output().unwrap();
+        let out = Command::new("dciodvfy").arg(file).output().unwrap();
         let text =
             format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         // Newer than the validator: label map segmentations with their background segment 0, and CLOSEDPLANAR_XOR.
@@ -122,7 +129,99 @@ fn dciodvfy_finds_no_errors() {
         let errors = text.lines().filter(|l| l.starts_with("Error") && !excused(l));
         wrong.extend(errors.map(|l| format!("{name}: {l}")));
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    wrong
+}
+
+/// Single-frame instances of a folder as a volume with its origin, slices along their normal.
+fn series_of(folder: &Path) -> Volume {
+    let array = |h: &Header, tag| -> Vec<f64> { h.object.get(tag).unwrap().to_multi_float64().unwrap() };
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let Ok(instance) = Instance::open(&entry.unwrap().path()) else { continue };
+        if instance.header().text(tags::MODALITY).is_some_and(|m| m == "SEG") {
+            continue;
+        }
+        let o = array(instance.header(), tags::IMAGE_ORIENTATION_PATIENT);
+        let normal = [o[1] * o[5] - o[2] * o[4], o[2] * o[3] - o[0] * o[5], o[0] * o[4] - o[1] * o[3]];
+        let p = array(instance.header(), tags::IMAGE_POSITION_PATIENT);
+        all.push(((0..3).map(|a| p[a] * normal[a]).sum::<f64>(), instance));
+    }
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (first, last) = (all[0].1.header(), all[all.len() - 1].1.header());
+    let (o, s) = (array(first, tags::IMAGE_ORIENTATION_PATIENT), array(first, tags::PIXEL_SPACING));
+    let (p, q) = (array(first, tags::IMAGE_POSITION_PATIENT), array(last, tags::IMAGE_POSITION_PATIENT));
+    let sign = [-1.0, -1.0, 1.0];
+    let columns = [
+        [0, 1, 2].map(|a| sign[a] * o[a] * s[1]),
+        [0, 1, 2].map(|a| sign[a] * o[a + 3] * s[0]),
+        [0, 1, 2].map(|a| sign[a] * (q[a] - p[a]) / (all.len() as f64 - 1.0)),
+    ];
+    let layout = *all[0].1.layout();
+    let grid = Grid {
+        size_ijk: [layout.columns, layout.rows, all.len()],
+        world_from_voxel: Affine::from_columns(columns, [0, 1, 2].map(|a| sign[a] * p[a])),
+    };
+    let mut values = Vec::new();
+    for (_, instance) in &all {
+        values.extend(formats::for_samples!(instance.frame(0).unwrap(), v => v.into_iter().map(|x| x as i16).collect::<Vec<_>>()));
+    }
+    let slices: Vec<_> = all
+        .iter()
+        .map(|(_, i)| SliceRef {
+            sop_class_uid: i.header().sop_class_uid.clone(),
+            sop_instance_uid: i.header().sop_instance_uid.clone(),
+            frame_number: None,
+            path: i.header().path.clone(),
+        })
+        .collect();
+    let voxels = Array3::from_shape_vec(grid.shape_kji(), values).unwrap();
+    let mut v = Volume::new(Voxels::I16(voxels.into_shared()), grid).unwrap();
+    v.meta.dicom = Some(std::sync::Arc::new(Origin {
+        header: first.object.clone(),
+        grid,
+        slices: slices.iter().cloned().map(Some).collect(),
+        instances: slices,
+    }));
+    v
+}
+
+#[test]
+fn real_series_give_sound_objects() {
+    let test = "real_series_give_sound_objects";
+    if Command::new("dciodvfy").arg("-version").output().is_err() {
+        return skipped(test, "no dciodvfy (dicom3tools) on the path");
+    }
+    let Some(data) = common::shared(test) else { return };
+    let task = Task::silent();
+    for series in ["series_ct_with_seg", "series_rtstruct", "series_oblique_sagittal"] {
+        let image = series_of(&data.join("dicom").join(series));
+        let folder = tempfile::tempdir().unwrap();
+        let [n, ..] = image.grid.size_ijk;
+        let Voxels::I16(values) = &image.voxels else { unreachable!("made so") };
+        let labels = LabelMap {
+            labels: values.mapv(|v| u16::from(v > 1100) + u16::from(v > 1500)).into_shared(),
+            grid: image.grid,
+            table: formats::LabelTable::default(),
+            meta: image.meta.clone(),
+        };
+        let files = ["binary.dcm", "keyhole.dcm"].map(|f| folder.path().join(f));
+        seg::write(&labels, &SegOptions::default(), &files[0], &task).unwrap();
+        rtstruct::write(&labels, &RtOptions::default(), &files[1], &task).unwrap();
+        let (back, _) = seg::read(&files[0], Some(&image), &task).unwrap();
+        assert_eq!(back.labels, labels.labels, "{series} of {n}");
+        let (back, _) = rtstruct::read(&files[1], &image, &task).unwrap();
+        assert_eq!(back.labels, labels.labels, "{series} of {n}");
+        let (mut derived, _) =
+            write_series(&image, &DerivedOptions::default(), &folder.path().join("derived"), &task).unwrap();
+        derived.extend(files);
+        // What the scanner itself wrote is not ours to answer for.
+        let source: Vec<PathBuf> =
+            image.meta.dicom.as_ref().unwrap().instances.iter().map(|s| s.path.clone()).collect();
+        let reason = |e: &String| e.split_once(": ").map_or(String::new(), |(_, r)| r.to_owned());
+        let known: std::collections::BTreeSet<_> = errors(&source).iter().map(reason).collect();
+        let wrong: Vec<_> = errors(&derived).into_iter().filter(|e| !known.contains(&reason(e))).collect();
+        assert!(wrong.is_empty(), "{series}: {}", wrong.join("\n"));
+    }
 }
 
 #[test]

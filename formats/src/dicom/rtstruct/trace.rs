@@ -1,5 +1,7 @@
 //! Voxels into polygons along their borders.
 
+use std::collections::HashMap;
+
 /// A closed polygon; coordinates in quarters of a pixel, pixel centres at multiples of 4, borders 2 beside them.
 pub(super) type Loop = Vec<[i32; 2]>;
 
@@ -25,6 +27,11 @@ impl Mask<'_> {
     /// All borders: outer ones clockwise (seen with rows downwards), those of holes the other way. Pixels that meet
     /// only at a corner are outlined apart.
     pub fn loops(&self) -> Vec<Loop> {
+        self.borders().into_iter().map(corners).collect()
+    }
+
+    /// The same with a point at every corner of a pixel.
+    fn borders(&self) -> Vec<Loop> {
         // Outgoing border edges of each corner, one bit per direction.
         let width = self.columns + 1;
         let mut out = vec![0_u8; width * (self.rows + 1)];
@@ -56,49 +63,104 @@ impl Mask<'_> {
         loops
     }
 
-    /// The borders with each hole joined to what surrounds it by a channel of no width, so that every polygon alone
+    /// The borders with each hole joined to what lies left of it by a channel of no width, so that every polygon alone
     /// says what is inside. The channel runs beside centres, not through them.
+    ///
+    /// Each hole has one channel and each piece of a border is met by at most one, so all is done by exchanging links
+    /// between points, whatever the order and however many holes there are.
     pub fn keyholes(&self) -> Vec<Loop> {
-        let (mut outer, mut holes): (Vec<Loop>, Vec<Loop>) =
-            self.loops().into_iter().partition(|l| area(l) > 0);
-        let left = |l: &Loop| l.iter().map(|p| p[0]).min().unwrap_or(0);
-        // What lies left of a hole is then an outer border or a hole that has been joined before.
-        holes.sort_by_key(left);
-        for hole in holes {
-            let x = left(&hole);
-            let Some(at) = (0..hole.len()).find(|&n| hole[n][0] == x && hole[(n + 1) % hole.len()][0] == x)
-            else {
-                continue;
-            };
-            let y = hole[at][1].min(hole[(at + 1) % hole.len()][1]) + 3;
-            let (mut column, row) = (i64::from((x + 2) / 4) - 1, i64::from((y - 1) / 4));
-            while self.at(column - 1, row) {
+        let mut ring = Ring::default();
+        let (mut outer, mut holes) = (Vec::new(), Vec::new());
+        for border in self.borders() {
+            let is_hole = area(&border) < 0;
+            let first = ring.add(&border);
+            if is_hole {
+                let left = border.iter().map(|p| p[0]).min().unwrap_or(0);
+                let next = border.iter().cycle().skip(1);
+                let edge = border.iter().zip(next).position(|(a, b)| a[0] == left && b[0] == left);
+                holes.extend(edge.map(|n| first + n));
+            } else {
+                outer.push(first);
+            }
+        }
+        for from in holes {
+            let [x, y0] = ring.points[from];
+            let [_, y1] = ring.points[ring.next[from]];
+            let row = (y0.min(y1) + 2) / 4;
+            let mut column = i64::from((x + 2) / 4) - 1;
+            while self.at(column - 1, i64::from(row)) {
                 column -= 1;
             }
             let border = column as i32 * 4 - 2;
-            let crossed = outer.iter().enumerate().find_map(|(l, o)| edge_at(o, border, y).map(|e| (l, e)));
-            let Some((target, edge)) = crossed else { continue };
-            let target = &mut outer[target];
-            let after = hole[at + 1..].iter().chain(&hole[..=at]).copied();
-            let mut joined = vec![[border, y], [x, y]];
-            joined.extend(after);
-            joined.extend([[x, y], [border, y]]);
-            target.splice(edge + 1..edge + 1, joined);
+            if let Some(&to) = ring.upright.get(&(border, row)) {
+                ring.join(to, from, [border, row * 4 + 1], [x, row * 4 + 1]);
+            }
         }
-        outer
+        outer.into_iter().map(|first| corners(ring.follow(first))).collect()
     }
+}
+
+/// Borders as points linked in rings.
+#[derive(Default)]
+struct Ring {
+    points: Vec<[i32; 2]>,
+    next: Vec<usize>,
+    /// The point from which the upright edge at column border `x` beside `row` goes, by (x, row).
+    upright: HashMap<(i32, i32), usize>,
+}
+
+impl Ring {
+    /// Adds a closed border and returns its first point.
+    fn add(&mut self, border: &Loop) -> usize {
+        let first = self.points.len();
+        for (n, &p) in border.iter().enumerate() {
+            let after = (n + 1) % border.len();
+            self.points.push(p);
+            self.next.push(first + after);
+            if border[after][0] == p[0] {
+                self.upright.insert((p[0], (p[1].min(border[after][1]) + 2) / 4), first + n);
+            }
+        }
+        first
+    }
+
+    /// Cuts the edges that go from `a` and `b` at the points given, and goes from the first to the second and back.
+    fn join(&mut self, a: usize, b: usize, at_a: [i32; 2], at_b: [i32; 2]) {
+        let n = self.points.len();
+        self.points.extend([at_a, at_b, at_b, at_a]);
+        self.next.extend([n + 1, self.next[b], n + 3, self.next[a]]);
+        self.next[a] = n;
+        self.next[b] = n + 2;
+    }
+
+    /// The points of a ring.
+    fn follow(&self, first: usize) -> Loop {
+        let mut points = vec![self.points[first]];
+        let mut at = self.next[first];
+        while at != first && points.len() <= self.points.len() {
+            points.push(self.points[at]);
+            at = self.next[at];
+        }
+        points
+    }
+}
+
+/// A closed polygon without the points at which it goes straight on.
+fn corners(l: Loop) -> Loop {
+    let n = l.len();
+    let direction = |a: [i32; 2], b: [i32; 2]| [(b[0] - a[0]).signum(), (b[1] - a[1]).signum()];
+    let turns = |i: &usize| direction(l[(i + n - 1) % n], l[*i]) != direction(l[*i], l[(i + 1) % n]);
+    (0..n).filter(turns).map(|i| l[i]).collect()
 }
 
 /// Follows one border from `start`, whose edge to the right is taken first, and removes it.
 fn walk(out: &mut [u8], width: usize, start: usize) -> Loop {
     let mut points: Loop = Vec::new();
-    let (mut corner, mut direction, mut before) = (start, 0_usize, usize::MAX);
+    let (mut corner, mut direction) = (start, 0_usize);
     loop {
         out[corner] &= !(1 << direction);
-        if direction != before {
-            points.push([(corner % width) as i32 * 4 - 2, (corner / width) as i32 * 4 - 2]);
-        }
-        before = direction;
+        points.push([(corner % width) as i32 * 4 - 2, (corner / width) as i32 * 4 - 2]);
+        let before = direction;
         let [dc, dr] = STEPS[direction];
         corner = (corner as i64 + i64::from(dc) + i64::from(dr) * width as i64) as usize;
         // Turning right stays with the same pixel where two meet at a corner.
@@ -108,10 +170,6 @@ fn walk(out: &mut [u8], width: usize, start: usize) -> Loop {
             Some(d) if corner != start || !closes(before, d) => direction = d,
             _ => break,
         }
-    }
-    // The first point is no corner if the last edge runs on through it.
-    if before == 0 {
-        points.remove(0);
     }
     points
 }
@@ -129,14 +187,6 @@ fn area(l: &Loop) -> i64 {
         .zip(next)
         .map(|(a, b)| i64::from(a[0]) * i64::from(b[1]) - i64::from(b[0]) * i64::from(a[1]))
         .sum()
-}
-
-/// The edge of a polygon that runs along column border `x` past height `y`.
-fn edge_at(l: &Loop, x: i32, y: i32) -> Option<usize> {
-    (0..l.len()).find(|&n| {
-        let (a, b) = (l[n], l[(n + 1) % l.len()]);
-        a[0] == x && b[0] == x && a[1].min(b[1]) < y && y < a[1].max(b[1])
-    })
 }
 
 #[cfg(test)]

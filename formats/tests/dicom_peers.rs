@@ -163,7 +163,10 @@ fn series_of(folder: &Path) -> Volume {
     };
     let mut values = Vec::new();
     for (_, instance) in &all {
-        values.extend(formats::for_samples!(instance.frame(0).unwrap(), v => v.into_iter().map(|x| x as i16).collect::<Vec<_>>()));
+        let frame = instance.frame(0).unwrap();
+        let frame: Vec<f64> =
+            formats::for_samples!(frame, v => v.into_iter().map(formats::voxels::Scalar::to_f64).collect());
+        values.extend(frame.into_iter().map(|x| x as i16));
     }
     let slices: Vec<_> = all
         .iter()

@@ -27,7 +27,7 @@ impl Mask<'_> {
     /// All borders: outer ones clockwise (seen with rows downwards), those of holes the other way. Pixels that meet
     /// only at a corner are outlined apart.
     pub fn loops(&self) -> Vec<Loop> {
-        self.borders().into_iter().map(corners).collect()
+        self.borders().iter().map(corners).collect()
     }
 
     /// The same with a point at every corner of a pixel.
@@ -96,7 +96,7 @@ impl Mask<'_> {
                 ring.join(to, from, [border, row * 4 + 1], [x, row * 4 + 1]);
             }
         }
-        outer.into_iter().map(|first| corners(ring.follow(first))).collect()
+        outer.into_iter().map(|first| corners(&ring.follow(first))).collect()
     }
 }
 
@@ -146,7 +146,7 @@ impl Ring {
 }
 
 /// A closed polygon without the points at which it goes straight on.
-fn corners(l: Loop) -> Loop {
+fn corners(l: &Loop) -> Loop {
     let n = l.len();
     let direction = |a: [i32; 2], b: [i32; 2]| [(b[0] - a[0]).signum(), (b[1] - a[1]).signum()];
     let turns = |i: &usize| direction(l[(i + n - 1) % n], l[*i]) != direction(l[*i], l[(i + 1) % n]);

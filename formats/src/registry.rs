@@ -63,6 +63,7 @@ pub trait Format: Sync {
 /// All formats, in the order of trying and of listing.
 pub static FORMATS: &[&dyn Format] = &[
     &crate::nifti::Nifti,
+    &crate::dicom::Dicom,
     &crate::nrrd::Nrrd,
     &crate::mgh::Mgh,
     &crate::metaimage::MetaImage,

@@ -118,10 +118,13 @@ def work(rank: int, a: argparse.Namespace) -> None:
         row["set12_small_25"] = round(gaussian_psnr(averaged, small, 25), 3)
         write(row | extra)
 
-    begin, saved, first, total = time.time(), time.time(), dict(state), 0.0
+    last, saved, first, total, ran = time.time(), time.time(), dict(state), 0.0, 0.0
     while True:
+        now = time.time()
+        ran += min(now - last, 60) / 60  # a process put to sleep and woken has not run
+        last = now
         # All processes stop at the same step: the first one's clock counts.
-        passed = torch.tensor([(time.time() - begin) / 60 / a.minutes])
+        passed = torch.tensor([ran / a.minutes])
         if a.workers > 1:
             dist.broadcast(passed, 0)
         if passed.item() >= 1:
@@ -141,7 +144,7 @@ def work(rank: int, a: argparse.Namespace) -> None:
         torch.nn.utils.clip_grad_norm_(parameters, 0.5, foreach=True)
         opt.step()
         state["step"] += 1
-        state["minutes"] = first["minutes"] + (time.time() - begin) / 60
+        state["minutes"] = first["minutes"] + ran
         state["cpu_minutes"] = first["cpu_minutes"] + a.workers * time.process_time() / 60
         total += loss.item()
         if rank:

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod commands;
 mod console;
 mod convert;
+mod deid;
 pub mod document;
 mod evaluate;
 mod failure;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Batch;
 use crate::batch::queue::{Listener, Tally};
 use crate::convert::Convert;
+use crate::deid::{Deid, Deidentified};
 use crate::evaluate::Evaluate;
 use crate::info::FileInfo;
 use crate::mesh::{ExportMeshes, ExportedMeshes};
@@ -26,6 +27,8 @@ pub enum Request {
     },
     /// Write an image in another format or type.
     Convert(Convert),
+    /// De-identify DICOM files.
+    Deid(Deid),
     /// Compare a segmentation with the truth.
     Evaluate(Evaluate),
     /// Write the surfaces of labels.
@@ -63,6 +66,8 @@ pub enum Outcome {
     Info(Box<FileInfo>),
     /// Of [`Request::Convert`].
     Converted(crate::convert::Converted),
+    /// Of [`Request::Deid`]. The files themselves were told to the listener.
+    Deidentified(Deidentified),
     /// Of [`Request::Evaluate`].
     Evaluated(Box<formats::measure::Evaluation>),
     /// Of [`Request::ExportMeshes`].
@@ -89,6 +94,7 @@ pub enum Outcome {
 pub fn perform(request: &Request, listener: &dyn Listener, task: &Task) -> anyhow::Result<Outcome> {
     Ok(match request {
         Request::Info { file } => Outcome::Info(Box::new(crate::info::info(file, task)?)),
+        Request::Deid(deid) => Outcome::Deidentified(crate::deid::run(deid, listener, task)?),
         Request::Evaluate(evaluate) => Outcome::Evaluated(Box::new(crate::evaluate::run(evaluate, task)?)),
         Request::ExportMeshes(export) => Outcome::Meshes(crate::mesh::run(export, task)?),
         Request::Render(render) => Outcome::Rendered(crate::render::render(render, task)?),

@@ -10,6 +10,14 @@ use crate::error::{Error, Result};
 /// # Errors
 /// Those of `fill`, and [`Error::Io`].
 pub fn write(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    write_with(path, fill, set_usual_permissions)
+}
+
+fn write_with(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<()>,
+    permit: impl FnOnce(&std::fs::File),
+) -> Result<()> {
     let folder = match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
@@ -23,7 +31,7 @@ pub fn write(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> 
     fill(temporary.path())?;
     let file = std::fs::File::open(temporary.path()).map_err(Error::io(path, "write"))?;
     file.sync_all().map_err(Error::io(path, "write"))?;
-    set_usual_permissions(&file);
+    permit(&file);
     temporary.persist(path).map_err(|e| Error::Io {
         path: path.to_owned(),
         action: "write",
@@ -50,4 +58,13 @@ fn set_usual_permissions(file: &std::fs::File) {
 /// [`Error::Io`].
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write(path, |p| std::fs::write(p, bytes).map_err(Error::io(path, "write")))
+}
+
+/// Writes bytes atomically into a file that only its owner can read (on Unix): secrets.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_private_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    // The temporary file is private from its creation on, and stays so.
+    write_with(path, |p| std::fs::write(p, bytes).map_err(Error::io(path, "write")), |_| ())
 }

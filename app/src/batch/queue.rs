@@ -46,6 +46,10 @@ pub trait Listener: Sync {
     fn finished(&self, record: &Record, number: usize, of: usize);
     /// What a dry run found out about a case.
     fn planned(&self, plan: &super::Planned, number: usize, of: usize);
+    /// A file was de-identified, or not.
+    fn deidentified(&self, record: &crate::deid::Record, number: usize, of: usize) {
+        let _ = (record, number, of);
+    }
     /// A remark about the whole batch.
     fn say(&self, text: &str);
 }

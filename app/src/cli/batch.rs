@@ -168,6 +168,11 @@ impl Listener for Context {
         tell(plan, &self.console);
     }
 
+    fn deidentified(&self, record: &crate::deid::Record, number: usize, of: usize) {
+        super::deid::tell(record, number, of, self);
+        tell(record, &self.console);
+    }
+
     fn say(&self, text: &str) {
         self.console.say(text);
     }

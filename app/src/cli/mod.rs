@@ -4,6 +4,7 @@
 
 mod batch;
 mod convert;
+mod deid;
 mod eval;
 mod info;
 mod mesh;
@@ -63,6 +64,8 @@ enum Verb {
     Info(info::Args),
     /// Write an image in another format or type, geometry kept.
     Convert(convert::Args),
+    /// Remove what identifies from the headers of DICOM files (PS3.15 Annex E).
+    Deid(deid::Args),
     /// Compare a segmentation with the truth: Dice, IoU, HD95, surface distance, volumes.
     Eval(eval::Args),
     /// Write the surfaces of labels as STL, OBJ, PLY or GLB: closed, smooth, of the labels' volume.
@@ -162,6 +165,7 @@ fn run(cli: &Cli, context: &Context) -> anyhow::Result<Exit> {
     match &cli.verb {
         Some(Verb::Info(args)) => info::run(args, context),
         Some(Verb::Convert(args)) => convert::run(args, context),
+        Some(Verb::Deid(args)) => deid::run(args, context),
         Some(Verb::Eval(args)) => eval::run(args, context),
         Some(Verb::Mesh(args)) => mesh::run(args, context),
         Some(Verb::Render(args)) => render::run(args, context),

@@ -4,7 +4,7 @@
 //! its pixel data), then [`pixels`] (its samples), then [`mod@scan`] (many files), [`series`] (what can be loaded of
 //! them), [`geometry`] (where slices lie) and [`mod@load`], then [`origin`] (how a volume remembers which instances it
 //! was made of). Results: [`seg`] (segmentations), [`rtstruct`] (contours), [`derived`] (image
-//! series), [`capture`] (pictures).
+//! series), [`capture`] (pictures). Headers without what identifies: [`deid`].
 
 mod archive;
 mod attributes;
@@ -12,6 +12,7 @@ pub mod capture;
 pub mod codes;
 pub mod colour;
 pub mod dataset;
+pub mod deid;
 pub mod derived;
 mod file;
 pub mod frames;

@@ -14,7 +14,7 @@ use super::origin::{Origin, SliceRef};
 use crate::error::{Error, Result};
 
 /// Implementation Class UID (0002,0012) of this program.
-const IMPLEMENTATION: &str = "2.25.168402331955404385216349063587226512943";
+pub(super) const IMPLEMENTATION: &str = "2.25.168402331955404385216349063587226512943";
 
 /// A new UID under 2.25 (PS3.5 B.2): a random UUID as a decimal number.
 pub(super) fn new_uid() -> String {

@@ -1,0 +1,502 @@
+//! De-identification of DICOM files and folders.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Component, Path, PathBuf};
+
+use formats::dicom::deid::{Deidentifier, Finding, Key, Options, Outcome, Pixels, ReportRow};
+use formats::dicom::is_dicom;
+use formats::source::Source;
+use formats::{Notice, Task, atomic};
+use serde::{Deserialize, Serialize};
+
+use crate::batch::queue::Listener;
+use crate::failure::{Failure, Usage};
+
+mod report;
+
+/// Ends of names that say: one file, not a folder.
+const FILE_ENDINGS: &[&str] = &["dcm", "dicom", "ima"];
+/// A value of LO (PS3.5 6.2).
+const LONGEST_ID: usize = 64;
+
+/// What to de-identify and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deid {
+    /// A file or a folder.
+    pub input: PathBuf,
+    /// A folder, or for one file a file name that ends in `.dcm`, `.dicom` or `.ima`.
+    pub output: PathBuf,
+    /// The options of the profile.
+    pub options: Options,
+    /// The key that replacements are made with; made when it does not exist. None: one beside the map, or one for this
+    /// run only.
+    pub key_file: Option<PathBuf>,
+    /// Where the way back is written: UIDs, pseudonyms, shifts of dates, names of files. None: nowhere.
+    pub map: Option<PathBuf>,
+    /// Whether the output may exist; files of the same name are replaced.
+    pub overwrite: bool,
+    /// Say what would be done, and write nothing.
+    pub dry_run: bool,
+}
+
+/// How a file fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Written, read again, and nothing found.
+    Done,
+    /// Written, and somebody has to look at what was found.
+    NeedsReview,
+    /// Not written.
+    Failed,
+    /// No DICOM file with a patient's data; not copied.
+    Skipped,
+    /// Of a dry run.
+    Planned,
+}
+
+/// One file, on stdout. It names the original file, which reports do not.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// The original.
+    pub input: PathBuf,
+    /// How it fared.
+    pub status: Status,
+    /// The file written, or that would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<PathBuf>,
+    /// How many elements were treated how.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub actions: BTreeMap<&'static str, usize>,
+    /// Every action, of a dry run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<ReportRow>,
+    /// Whether pixels may show who it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<Pixels>,
+    /// What was found in the written file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// Odd things about the original.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+    /// Why it failed or was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+impl Record {
+    fn new(input: &Path, status: Status) -> Self {
+        Self {
+            input: input.to_owned(),
+            status,
+            output: None,
+            actions: BTreeMap::new(),
+            plan: Vec::new(),
+            pixels: None,
+            findings: Vec::new(),
+            notices: Vec::new(),
+            error: None,
+        }
+    }
+
+    fn without(input: &Path, status: Status, kind: &str, message: &str) -> Self {
+        let error = Some(Failure { kind: kind.to_owned(), message: message.to_owned() });
+        Self { error, ..Self::new(input, status) }
+    }
+}
+
+/// How many files fared how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Deidentified {
+    /// Written and found good; planned, in a dry run.
+    pub done: usize,
+    /// Written, to be looked at.
+    pub needs_review: usize,
+    /// Not written.
+    pub failed: usize,
+    /// No DICOM files, or directories of them.
+    pub skipped: usize,
+    /// Of those written: pixels may show names and were not checked.
+    pub pixels_at_risk: usize,
+    /// The reports written.
+    pub reports: Vec<PathBuf>,
+}
+
+/// De-identifies. Each file is told to `listener`; one that fails does not stop the others.
+///
+/// # Errors
+/// [`Usage`] for requests that cannot be meant; otherwise those of finding files, of the key, the map and the report.
+pub fn run(request: &Deid, listener: &dyn Listener, task: &Task) -> anyhow::Result<Deidentified> {
+    let place = check(request)?;
+    let files = find(&request.input, listener)?;
+    let (key, key_file) = key(request, listener)?;
+    let mut run = Run {
+        request,
+        deidentifier: Deidentifier::new(request.options.clone(), key),
+        place,
+        taken: BTreeSet::new(),
+        only_patient: None,
+        report: report::Report::new(&request.options),
+        map: Map { key_file, ..Map::default() },
+        tally: Deidentified::default(),
+    };
+    let count = files.len();
+    let mut stopped = None;
+    for (number, file) in (1..).zip(&files) {
+        // What was done until an interruption is reported.
+        if let Err(error) = task.at("de-identifying", (number - 1) as f32 / count.max(1) as f32) {
+            stopped = Some(error);
+            break;
+        }
+        let record = run.one(file);
+        listener.deidentified(&record, number, count);
+    }
+    run.finish()?;
+    match stopped {
+        Some(error) => Err(error.into()),
+        None => Ok(run.tally),
+    }
+}
+
+/// Where outputs go.
+enum Place {
+    Folder(PathBuf),
+    File(PathBuf),
+}
+
+struct Run<'a> {
+    request: &'a Deid,
+    deidentifier: Deidentifier,
+    place: Place,
+    /// Outputs of this run.
+    taken: BTreeSet<PathBuf>,
+    /// With `--patient-id`: who that is.
+    only_patient: Option<String>,
+    report: report::Report,
+    map: Map,
+    tally: Deidentified,
+}
+
+impl Run<'_> {
+    fn one(&mut self, file: &Path) -> Record {
+        if let Some(record) = skip(file, matches!(self.place, Place::File(_))) {
+            self.tally.skipped += 1;
+            return record;
+        }
+        // A fault of the program in one file must not end the others.
+        let result = catch_unwind(AssertUnwindSafe(|| self.attempt(file))).unwrap_or_else(|_| {
+            Err(anyhow::Error::new(crate::batch::queue::Panic("while de-identifying".to_owned())))
+        });
+        match result {
+            Ok(record) => record,
+            Err(error) => {
+                self.tally.failed += 1;
+                self.report.failed();
+                Record { error: Some(Failure::of(&error)), ..Record::new(file, Status::Failed) }
+            }
+        }
+    }
+
+    fn attempt(&mut self, file: &Path) -> anyhow::Result<Record> {
+        let is_dry = self.request.dry_run;
+        let (output, outcome) = if is_dry {
+            let outcome = self.deidentifier.dry_run(file)?;
+            let output = self.choose(&outcome)?;
+            (output, outcome)
+        } else {
+            let deidentifier = self.deidentifier.clone();
+            deidentifier.write(file, |outcome| {
+                let output = self.choose(outcome)?;
+                if let Some(folder) = output.parent().filter(|p| !p.as_os_str().is_empty()) {
+                    std::fs::create_dir_all(folder).map_err(formats::Error::io(folder, "create"))?;
+                }
+                Ok(output)
+            })?
+        };
+        let mut record = Record::new(file, Status::Done);
+        for row in &outcome.rows {
+            *record.actions.entry(row.action.name()).or_default() += 1;
+        }
+        if outcome.pixels == Pixels::NotCheckedAtRisk {
+            self.tally.pixels_at_risk += 1;
+        }
+        record.pixels = Some(outcome.pixels);
+        record.findings.clone_from(&outcome.findings);
+        record.notices.clone_from(&outcome.notices);
+        record.output = Some(output.clone());
+        if is_dry {
+            record.status = Status::Planned;
+            record.plan.clone_from(&outcome.rows);
+            self.tally.done += 1;
+            return Ok(record);
+        }
+        if outcome.findings.is_empty() {
+            self.tally.done += 1;
+        } else {
+            record.status = Status::NeedsReview;
+            self.tally.needs_review += 1;
+        }
+        let shown = match &self.place {
+            Place::Folder(folder) => output.strip_prefix(folder).unwrap_or(&output),
+            Place::File(_) => Path::new(output.file_name().unwrap_or(output.as_os_str())),
+        };
+        self.report.add(shown, record.status, &outcome);
+        if self.request.map.is_some() {
+            self.map.add(file, &output, outcome);
+        }
+        Ok(record)
+    }
+
+    /// The output of a file, by names made with the key; two files of one instance get numbers.
+    fn choose(&mut self, outcome: &Outcome) -> formats::Result<PathBuf> {
+        if self.request.options.patient_id.is_some() {
+            let first = self.only_patient.get_or_insert_with(|| outcome.original.secret.clone());
+            if *first != outcome.original.secret {
+                return Err(formats::Error::Argument(
+                    "--patient-id is for one patient, and this file is of another one than the first; \
+                     leave it out to give each patient a pseudonym"
+                        .to_owned(),
+                ));
+            }
+        }
+        let output = match &self.place {
+            Place::File(file) => file.clone(),
+            Place::Folder(folder) => {
+                let [patient, study, series, instance] = &outcome.names;
+                let folder = folder.join(file_name(patient)).join(study).join(series);
+                let names = std::iter::once(format!("{instance}.dcm"))
+                    .chain((2_u32..).map(|n| format!("{instance}_{n}.dcm")));
+                let free = names.map(|n| folder.join(n)).find(|p| !self.taken.contains(p));
+                free.unwrap_or_else(|| folder.join("instance.dcm"))
+            }
+        };
+        self.taken.insert(output.clone());
+        Ok(output)
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
+        if self.request.dry_run {
+            return Ok(());
+        }
+        let (folder, prefix) = match &self.place {
+            Place::Folder(folder) => (folder.clone(), String::new()),
+            Place::File(file) => {
+                let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                (file.parent().map(Path::to_owned).unwrap_or_default(), format!("{stem}."))
+            }
+        };
+        if self.tally.done + self.tally.needs_review + self.tally.failed > 0 {
+            let json = folder.join(format!("{prefix}deid-report.json"));
+            let csv = folder.join(format!("{prefix}deid-report.csv"));
+            if !folder.as_os_str().is_empty() {
+                std::fs::create_dir_all(&folder).map_err(formats::Error::io(&folder, "create"))?;
+            }
+            self.report.write(&json, &csv)?;
+            self.tally.reports = vec![json, csv];
+        }
+        if let Some(path) = &self.request.map {
+            self.map.write(path)?;
+        }
+        Ok(())
+    }
+}
+
+/// A patient's pseudonym as a plain folder name.
+fn file_name(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
+    text.chars().map(plain).collect()
+}
+
+/// Files that are not for us. A file named by itself is always tried.
+fn skip(file: &Path, is_named: bool) -> Option<Record> {
+    let is_directory = file.file_name().is_some_and(|n| n.eq_ignore_ascii_case("DICOMDIR"));
+    if is_directory {
+        let message = "a directory of files (DICOMDIR) names every patient and is not copied; make a new one";
+        return Some(Record::without(file, Status::Skipped, "dicomdir", message));
+    }
+    if is_named {
+        return None;
+    }
+    match Source::open(file) {
+        Ok(source) if !is_dicom(&source.raw_head) => {
+            Some(Record::without(file, Status::Skipped, "not-dicom", "not a DICOM file; not copied"))
+        }
+        // An empty file is no DICOM file either.
+        Err(formats::Error::Malformed { .. }) => {
+            Some(Record::without(file, Status::Skipped, "not-dicom", "an empty file; not copied"))
+        }
+        // What cannot be read may be one: that is a failure.
+        _ => None,
+    }
+}
+
+fn find(input: &Path, listener: &dyn Listener) -> anyhow::Result<Vec<PathBuf>> {
+    if !input.is_dir() {
+        return Ok(vec![input.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(input).follow_links(true).sort_by_file_name() {
+        match entry {
+            Ok(e) if e.file_type().is_file() => files.push(e.into_path()),
+            Ok(_) => {}
+            Err(error) => listener.say(&format!("skipped: {error}")),
+        }
+    }
+    if files.is_empty() {
+        return Err(Usage(format!("{}: there are no files in it", input.display())).into());
+    }
+    Ok(files)
+}
+
+/// An absolute path without links and `..`, also of what does not exist yet.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for ancestor in absolute.ancestors() {
+        let Ok(mut real) = ancestor.canonicalize() else { continue };
+        for part in absolute.strip_prefix(ancestor).unwrap_or(Path::new("")).components() {
+            match part {
+                Component::ParentDir => _ = real.pop(),
+                part => real.push(part),
+            }
+        }
+        return real;
+    }
+    absolute
+}
+
+fn check(request: &Deid) -> anyhow::Result<Place> {
+    let Deid { input, output, .. } = request;
+    let usage = |text: String| anyhow::Error::from(Usage(text));
+    if !input.exists() {
+        return Err(usage(format!("{}: there is no such file or folder", input.display())));
+    }
+    let (from, to) = (real(input), real(output));
+    let is_folder = input.is_dir();
+    if to == from || is_folder && to.starts_with(&from) || from.starts_with(&to) {
+        return Err(usage(format!(
+            "{}: the output may not be, hold or lie inside the input, so that originals and results are never mixed; \
+             choose a folder elsewhere",
+            output.display()
+        )));
+    }
+    if let Some(id) = &request.options.patient_id {
+        let is_sound = !id.trim().is_empty()
+            && id.chars().count() <= LONGEST_ID
+            && !id.chars().any(|c| c == '\\' || c == '^' || c == '=' || c.is_control());
+        if !is_sound {
+            return Err(usage(format!(
+                "--patient-id: needs 1 to {LONGEST_ID} characters without \\, ^, = and control characters"
+            )));
+        }
+    }
+    let ending = output.extension().map(|e| e.to_string_lossy().to_lowercase());
+    let is_file_name = ending.is_some_and(|e| FILE_ENDINGS.contains(&e.as_str())) && !output.is_dir();
+    for (flag, path) in [("--map", &request.map), ("--key-file", &request.key_file)] {
+        let Some(path) = path else { continue };
+        let path_real = real(path);
+        if path_real.starts_with(&to) || is_folder && path_real.starts_with(&from) || path_real == from {
+            return Err(usage(format!(
+                "{flag} {}: the way back may not lie with the originals or the results; choose another folder",
+                path.display()
+            )));
+        }
+        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.is_dir()) {
+            return Err(usage(format!("{}: there is no such folder; create it first", folder.display())));
+        }
+    }
+    if is_file_name && !is_folder {
+        if output.exists() && !request.overwrite {
+            return Err(usage(format!(
+                "{}: exists already; give --overwrite to replace it, or another name",
+                output.display()
+            )));
+        }
+        return Ok(Place::File(output.clone()));
+    }
+    if output.is_file() {
+        return Err(usage(format!("{}: is a file; give a folder", output.display())));
+    }
+    let has_files = std::fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some());
+    if has_files && !request.overwrite {
+        return Err(usage(format!(
+            "{}: is not empty; give --overwrite to add to it and replace files of the same name, or another folder",
+            output.display()
+        )));
+    }
+    Ok(Place::Folder(output.clone()))
+}
+
+/// The key, and the file it is in.
+fn key(request: &Deid, listener: &dyn Listener) -> anyhow::Result<(Key, Option<PathBuf>)> {
+    let beside_map = request.map.as_ref().map(|map| {
+        let mut name = map.clone().into_os_string();
+        name.push(".key");
+        PathBuf::from(name)
+    });
+    let Some(path) = request.key_file.clone().or(beside_map) else { return Ok((Key::random()?, None)) };
+    if path.exists() {
+        return Ok((Key::read(&path)?, Some(path)));
+    }
+    let key = Key::random()?;
+    if request.dry_run {
+        return Ok((key, None));
+    }
+    key.write(&path)?;
+    listener.say(&format!("{}: a new key; keep it secret, and keep it for further runs", path.display()));
+    Ok((key, Some(path)))
+}
+
+/// The way back.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Map {
+    /// Where the key is.
+    key_file: Option<PathBuf>,
+    /// By pseudonym.
+    patients: BTreeMap<String, MappedPatient>,
+    /// New UIDs by the old ones.
+    uids: BTreeMap<String, String>,
+    /// Originals by the outputs.
+    files: BTreeMap<PathBuf, PathBuf>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct MappedPatient {
+    id: String,
+    name: String,
+    shift_days: i32,
+}
+
+impl Map {
+    fn add(&mut self, input: &Path, output: &Path, outcome: Outcome) {
+        let patient = MappedPatient {
+            id: outcome.original.id,
+            name: outcome.original.name,
+            shift_days: outcome.patient.shift_days,
+        };
+        self.patients.insert(outcome.patient.pseudonym, patient);
+        self.uids.extend(outcome.uids);
+        self.files.insert(output.to_owned(), input.to_owned());
+    }
+
+    /// Adds to what an earlier run wrote. Only its owner can read the file (on Unix).
+    fn write(&mut self, path: &Path) -> anyhow::Result<()> {
+        if path.exists() {
+            let bytes = std::fs::read(path).map_err(formats::Error::io(path, "read"))?;
+            let earlier: Self = serde_json::from_slice(&bytes).map_err(|e| {
+                formats::Error::malformed(path, format!("no map ({e})"), "a map of an earlier run")
+            })?;
+            let newer = std::mem::replace(self, earlier);
+            self.key_file = newer.key_file.or(self.key_file.take());
+            self.patients.extend(newer.patients);
+            self.uids.extend(newer.uids);
+            self.files.extend(newer.files);
+        }
+        let text = format!("{}\n", serde_json::to_string_pretty(self)?);
+        Ok(atomic::write_private_bytes(path, text.as_bytes())?)
+    }
+}
+
+/// Rows that are the same for many files are kept once.
+type Lists = HashMap<Vec<ReportRow>, usize>;

@@ -558,6 +558,69 @@ fn a_dicomdir_does_not_lead_out_of_its_folder() {
     assert!(codes(&tree.notices).contains(&"dicomdir-files-missing"));
 }
 
+/// Whatever a file holds, it opens or is refused; neither panics, and nothing large is asked for.
+#[test]
+fn damaged_files_are_refused_or_read() {
+    let slices = slices([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], &[0.0, 3.0, 6.0, 9.0]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let (mut opened, mut refused) = (0, 0);
+    for kind in 0..3 {
+        match kind {
+            0 => dicom_files::write_enhanced(&slices, &file),
+            1 => dicom_files::write_mosaic(&slices, 3.0, true, &file),
+            _ => slices[1].write(&file),
+        }
+        let whole = std::fs::read(&file).unwrap();
+        let mut state = 1u64;
+        let mut random = move |below: usize| {
+            // xorshift64
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % below as u64) as usize
+        };
+        for round in 0..400 {
+            let mut bytes = whole.clone();
+            if round % 4 == 0 {
+                bytes.truncate(random(whole.len()));
+            }
+            for _ in 0..=random(3) {
+                let at = random(bytes.len().max(1));
+                // Small numbers, digits and all bits set do the most harm.
+                let value = [0, 1, 0x7f, 0x80, 0xff, b'9', b'-', random(256) as u8][random(8)];
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = value;
+                }
+            }
+            std::fs::write(&file, &bytes).unwrap();
+            match formats::open(&file, &Task::silent()) {
+                Ok(image) => {
+                    assert!(image.first().grid.voxel_count() < 1 << 20);
+                    opened += 1;
+                }
+                Err(_) => refused += 1,
+            }
+            let _ = scan(folder.path());
+        }
+    }
+    assert!(opened > 200 && refused > 200, "{opened} opened, {refused} refused");
+}
+
+#[test]
+fn corrupt_files_of_the_shared_data_do_no_harm() {
+    let Some(data) = shared("corrupt_files_of_the_shared_data_do_no_harm") else { return };
+    let tree = scan(&data.join("corrupt"));
+    for stack in tree.stacks() {
+        let _ = dicom::load(stack, &Task::silent());
+        let _ = dicom::thumbnail(stack, 64);
+    }
+    // Pixels of CT_small without preamble and meta group.
+    let bare = common::open(&data.join("corrupt/no_meta.dcm")).unwrap();
+    let full = common::open(&data.join("dicom/single/CT_small.dcm")).unwrap();
+    assert_eq!(bare.first().to_f32(), full.first().to_f32());
+}
+
 #[test]
 fn a_cancelled_scan_and_load_stop() {
     let slices = slices([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], &[0.0, 2.0]);

@@ -58,7 +58,7 @@ for n in range(count):
     d.file_meta = FileMetaDataset()
     d.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     d.file_meta.MediaStorageSOPClassUID = d.SOPClassUID = CTImageStorage
-    d.file_meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID = f"{series}.{n + 1}"
+    d.file_meta.MediaStorageSOPInstanceUID = d.SOPInstanceUID = f"1.2.826.0.1.3680043.8.498.{n + 1}"
     d.StudyInstanceUID, d.SeriesInstanceUID, d.FrameOfReferenceUID = study, series, frame
     d.Modality, d.PatientID, d.PatientName = "CT", "bench", "bench"
     d.StudyDate = d.SeriesDate = d.AcquisitionDate = d.ContentDate = "20200101"

@@ -349,7 +349,7 @@ fn grow(mut records: Vec<Arc<Record>>) -> Vec<Patient> {
         let patient = patients.entry((l.patient_name.clone(), l.patient_id.clone())).or_default();
         patient.entry(l.study_uid.clone()).or_default().entry(series).or_default().push(record);
     }
-    patients
+    let mut patients: Vec<Patient> = patients
         .into_iter()
         .map(|((name, id), studies)| {
             let mut studies: Vec<Study> =
@@ -357,7 +357,19 @@ fn grow(mut records: Vec<Arc<Record>>) -> Vec<Patient> {
             studies.sort_by(|a, b| (&a.date, &a.uid).cmp(&(&b.date, &b.uid)));
             Patient { id, name, studies }
         })
-        .collect()
+        .collect();
+    // One series under two patients (a copy made anonymous) has one UID.
+    let mut taken = std::collections::HashSet::new();
+    let series = patients.iter_mut().flat_map(|p| &mut p.studies).flat_map(|s| &mut s.series);
+    for stack in series.flat_map(|s| &mut s.stacks) {
+        let plain = stack.id.clone();
+        let mut n = 1;
+        while !taken.insert(stack.id.clone()) {
+            n += 1;
+            stack.id = format!("{plain}/{n}");
+        }
+    }
+    patients
 }
 
 fn study(uid: String, series: BTreeMap<String, Vec<Arc<Record>>>) -> Study {

@@ -151,11 +151,11 @@ pub fn stacks(records: &[Arc<Record>]) -> Vec<Stack> {
     out
 }
 
-/// What slices of one stack share besides parallel planes.
+/// What slices of one stack share besides parallel planes. The frame of reference is one per series by the standard
+/// (PS3.3 C.7.4.1), and where it differs from file to file a de-identifier made it so.
 #[derive(Clone, Debug, PartialEq)]
 struct GroupKey {
     shape: Shape,
-    frame_of_reference: String,
     stack_id: String,
     is_localiser: bool,
 }
@@ -164,7 +164,6 @@ impl GroupKey {
     fn of(piece: &Piece) -> Self {
         Self {
             shape: piece.record.shape,
-            frame_of_reference: piece.record.labels.frame_of_reference_uid.clone(),
             stack_id: piece.info().map(|f| f.stack_id.clone()).unwrap_or_default(),
             is_localiser: piece.record.is_localiser(),
         }

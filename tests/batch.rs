@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use formats::{Affine, Content, Grid, LabelMap, LabelTable, Meta, Task};
 use insula_tests::{Ran, command, insula, run, runtime, skip, wait_for};
-use models::segformer3d::{Config, expected_tensors};
 use ndarray::Array3;
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
@@ -59,43 +58,12 @@ patch_padding = [3, 1, 1, 1]
 decoder_head_embedding_dim = 16
 "#;
 
-/// Weights in the official layout as a safetensors file: header length, JSON header, little-endian data.
-fn write_weights(path: &Path) {
-    let preset: toml::Table = toml::from_str(PRESET).unwrap();
-    let config: Config = preset["network"].clone().try_into().unwrap();
-    let (mut header, mut data) = (serde_json::Map::new(), Vec::<u8>::new());
-    let mut state = 1_u64;
-    for (name, shape) in expected_tensors(&config) {
-        let start = data.len();
-        let count: usize = shape.iter().product();
-        let fan_in: usize = shape.iter().skip(1).product();
-        for _ in 0..count {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let r = (state >> 40) as f32 / (1 << 23) as f32 - 1.0;
-            let v = match () {
-                () if name.ends_with("running_var") => 1.0,
-                () if shape.len() > 1 => r * (3.0 / fan_in as f32).sqrt(),
-                () if name.ends_with("weight") => 1.0 + 0.2 * r,
-                () => 0.2 * r,
-            };
-            data.extend(v.to_le_bytes());
-        }
-        let row = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
-        header.insert(name, row);
-    }
-    let header = serde_json::to_vec(&header).unwrap();
-    let mut file = (header.len() as u64).to_le_bytes().to_vec();
-    file.extend(header);
-    file.extend(data);
-    std::fs::write(path, file).unwrap();
-}
-
 /// The tiny pack, imported by the program once per test process.
 fn pack() -> &'static str {
     static PACK: OnceLock<(TempDir, String)> = OnceLock::new();
     let (_, path) = PACK.get_or_init(|| {
         let folder = tempdir().unwrap();
-        write_weights(&folder.path().join("weights.safetensors"));
+        insula_tests::write_weights(&folder.path().join("weights.safetensors"), PRESET);
         std::fs::write(folder.path().join("tiny.toml"), PRESET).unwrap();
         let args =
             ["packs", "import", "weights.safetensors", "--preset", "tiny.toml", "--id", "tiny", "--out", "."];

@@ -152,3 +152,38 @@ pub fn wait_for(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     }
     is_so()
 }
+
+/// Writes weights of our own making, in the official layout of the network that a preset describes, as a safetensors
+/// file: header length, JSON header, little-endian data.
+///
+/// # Panics
+/// When the preset is none or the file cannot be written: the test cannot go on.
+pub fn write_weights(path: &Path, preset: &str) {
+    let preset: toml::Table = toml::from_str(preset).unwrap();
+    let config: models::segformer3d::Config = preset["network"].clone().try_into().unwrap();
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::<u8>::new());
+    let mut state = 1_u64;
+    for (name, shape) in models::segformer3d::expected_tensors(&config) {
+        let start = data.len();
+        let count: usize = shape.iter().product();
+        let fan_in: usize = shape.iter().skip(1).product();
+        for _ in 0..count {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let r = (state >> 40) as f32 / (1 << 23) as f32 - 1.0;
+            let v = match () {
+                () if name.ends_with("running_var") => 1.0,
+                () if shape.len() > 1 => r * (3.0 / fan_in as f32).sqrt(),
+                () if name.ends_with("weight") => 1.0 + 0.2 * r,
+                () => 0.2 * r,
+            };
+            data.extend(v.to_le_bytes());
+        }
+        let row = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
+        header.insert(name, row);
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header);
+    file.extend(data);
+    std::fs::write(path, file).unwrap();
+}

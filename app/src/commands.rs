@@ -103,6 +103,8 @@ pub enum Command {
     Palette,
     /// Keys and how to change them.
     ShowSettings,
+    /// Give the graphics device up and go on with another.
+    RestartGraphics,
     /// Versions and licences.
     About,
 }
@@ -268,6 +270,7 @@ pub static ACTIONS: &[Action] = actions! {
     Help {
         C::Palette, "palette", "Command palette…", "All commands, found by typing", key(CTRL_SHIFT, Key::P), always;
         C::ShowSettings, "settings", "Settings and keys…", "Choices and key bindings", key(CTRL, Key::Comma), always;
+        C::RestartGraphics, "restart-graphics", "Restart graphics", "Open the window again on a new graphics device; nothing is lost", None, always;
         C::About, "about", "About Insula…", "Versions, licences, research use", key(NONE, Key::F1), always;
     }
 };

@@ -69,6 +69,8 @@ pub struct Details {
     pub source: Option<LayerId>,
     /// Whether there are changes that no file holds.
     pub is_modified: bool,
+    /// Of a slice that stands for a file which is still being read: the window it was first shown with.
+    pub preview: Option<Window>,
 }
 
 /// What is open and how it is looked at.
@@ -112,7 +114,14 @@ impl Document {
     /// Whether only pictures (no place in space) are open: one large pane shows them.
     #[must_use]
     pub fn is_flat(&self) -> bool {
-        !self.is_empty() && self.scene.layers.iter().all(|l| l.grid().size_ijk[2] == 1)
+        let is_flat = |l: &Layer| l.grid().size_ijk[2] == 1 && !self.is_preview(l.id);
+        !self.is_empty() && self.scene.layers.iter().all(is_flat)
+    }
+
+    /// Whether a layer is but a slice of a file that is still being read: it can be looked at, nothing else.
+    #[must_use]
+    pub fn is_preview(&self, id: LayerId) -> bool {
+        self.details.get(&id).is_some_and(|d| d.preview.is_some())
     }
 
     /// The active layer.
@@ -183,6 +192,36 @@ impl Document {
         self.insert(at, layer, details)
     }
 
+    /// Marks an image that was just added as a slice of a file that is still being read.
+    pub fn mark_preview(&mut self, id: LayerId) {
+        let window = self.scene.layer(id).and_then(Layer::image).map(|i| i.window);
+        if let Some(details) = self.details.get_mut(&id) {
+            details.preview = window;
+        }
+    }
+
+    /// Puts the whole image where a slice stood for it; what the user chose meanwhile (window, colours, opacity, views,
+    /// cursor) stays. False when the layer is gone.
+    pub fn complete(&mut self, id: LayerId, image: Image, window: Window, value_range: (f64, f64)) -> bool {
+        let Some(Content::Image(layer)) = self.scene.layer_mut(id).map(|l| &mut l.content) else {
+            return false;
+        };
+        let Some(details) = self.details.get_mut(&id) else { return false };
+        let first = image.first();
+        details.encoding.clone_from(&image.encoding);
+        details.notices.clone_from(&image.notices);
+        details.meta = first.meta.clone();
+        if details.preview.take() == Some(layer.window) {
+            layer.window = window;
+        }
+        layer.id = ImageId::fresh();
+        layer.image = Arc::new(image);
+        layer.frame = 0;
+        layer.value_range = value_range;
+        self.generation += 1;
+        true
+    }
+
     /// Adds a segmentation on top and makes it active.
     pub fn add_labels(
         &mut self,
@@ -198,6 +237,7 @@ impl Document {
             meta: labels.meta,
             source,
             is_modified: source.is_some(),
+            preview: None,
         };
         let layer = Layer {
             id: LayerId::fresh(),

@@ -1,7 +1,8 @@
-//! Work beside the window: each job has a thread with a name, a title, progress, a way to stop it, and one result.
+//! Work beside the window: each job has a thread with a name, a title, progress, a way to stop it, and one result. A
+//! job may hand over something before it ends ([`Early`]): a first slice of a file that is still being read.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,14 +25,16 @@ pub struct Progress {
     pub stage_began: Instant,
 }
 
-/// How a job ended.
+/// What became of a job.
 #[derive(Debug)]
-pub enum Ended<T> {
-    /// With its result.
+pub enum News<T> {
+    /// It goes on, and this is there already.
+    Early(T),
+    /// It ended with its result.
     Done(T),
-    /// With an error.
+    /// It ended with an error.
     Failed(anyhow::Error),
-    /// Because it was asked to stop.
+    /// It ended because it was asked to stop.
     Cancelled,
 }
 
@@ -46,7 +49,27 @@ pub struct Job<T> {
     pub began: Instant,
     cancel: Cancel,
     progress: Arc<Mutex<Progress>>,
-    result: Receiver<anyhow::Result<T>>,
+    news: Receiver<Message<T>>,
+}
+
+/// What a job's thread sends.
+#[derive(Debug)]
+enum Message<T> {
+    Early(T),
+    Ended(anyhow::Result<T>),
+}
+
+/// By which a job hands over what is there before it ends.
+#[derive(Debug)]
+pub struct Early<T> {
+    sender: SyncSender<Message<T>>,
+}
+
+impl<T> Early<T> {
+    /// Hands something over. Nothing happens when the window is gone, or has not taken what came before.
+    pub fn give(&self, value: T) {
+        let _ = self.sender.try_send(Message::Early(value));
+    }
 }
 
 /// The jobs under way.
@@ -107,6 +130,16 @@ impl<T: Send + 'static> Jobs<T> {
         wake: impl Fn() + Send + Sync + Clone + 'static,
         work: impl FnOnce(&Task) -> anyhow::Result<T> + Send + 'static,
     ) -> JobId {
+        self.start_early(title, wake, move |task, _| work(task))
+    }
+
+    /// As [`Jobs::start`], for work that has something to show before it ends.
+    pub fn start_early(
+        &mut self,
+        title: impl Into<String>,
+        wake: impl Fn() + Send + Sync + Clone + 'static,
+        work: impl FnOnce(&Task, &Early<T>) -> anyhow::Result<T> + Send + 'static,
+    ) -> JobId {
         let title = title.into();
         self.next += 1;
         let id = JobId(self.next);
@@ -116,7 +149,9 @@ impl<T: Send + 'static> Jobs<T> {
             fraction: 0.0,
             stage_began: Instant::now(),
         }));
-        let (sender, result) = sync_channel(1);
+        // Room for one early thing and the end.
+        let (sender, news) = sync_channel(2);
+        let early = Early { sender: sender.clone() };
         let (shared, notify) = (Arc::clone(&progress), wake.clone());
         let task = Task::new(cancel.clone(), move |stage, fraction| {
             let mut p = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,7 +167,7 @@ impl<T: Send + 'static> Jobs<T> {
         });
         let name = format!("job {}", id.0);
         let run = move || {
-            let outcome = catch_unwind(AssertUnwindSafe(|| work(&task))).unwrap_or_else(|panic| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(&task, &early))).unwrap_or_else(|panic| {
                 let text = panic
                     .downcast_ref::<String>()
                     .cloned()
@@ -141,43 +176,56 @@ impl<T: Send + 'static> Jobs<T> {
                 Err(Panicked(text).into())
             });
             // The window may be gone; then nobody waits for the result.
-            let _ = sender.send(outcome);
+            let _ = sender.send(Message::Ended(outcome));
             wake();
         };
         if let Err(error) = std::thread::Builder::new().name(name).spawn(run) {
             // The closure was dropped, and with it the sender: the job ends with this error instead of its result.
-            let (failed, result) = sync_channel(1);
-            let _ = failed.send(Err(anyhow::Error::new(error).context("cannot start a thread")));
-            self.jobs.push(Job { id, title, began: Instant::now(), cancel, progress, result });
+            let (failed, news) = sync_channel(1);
+            let _ = failed.send(Message::Ended(Err(anyhow::Error::new(error).context("cannot start a thread"))));
+            self.jobs.push(Job { id, title, began: Instant::now(), cancel, progress, news });
             return id;
         }
-        self.jobs.push(Job { id, title, began: Instant::now(), cancel, progress, result });
+        self.jobs.push(Job { id, title, began: Instant::now(), cancel, progress, news });
         id
     }
 
-    /// Takes the results of jobs that ended since the last call, oldest job first.
-    pub fn drain(&mut self) -> Vec<(String, Ended<T>)> {
-        let mut ended = Vec::new();
+    /// Takes what jobs handed over since the last call, oldest job first; those that ended are forgotten.
+    pub fn drain(&mut self) -> Vec<(JobId, String, News<T>)> {
+        let mut all = Vec::new();
         self.jobs.retain_mut(|job| {
-            let outcome = match job.result.try_recv() {
-                Err(TryRecvError::Empty) => return true,
-                Ok(Ok(value)) => Ended::Done(value),
-                Ok(Err(error)) if is_cancelled(&error) => Ended::Cancelled,
-                Ok(Err(error)) => Ended::Failed(error),
-                Err(TryRecvError::Disconnected) => {
-                    Ended::Failed(anyhow::anyhow!("the job ended without a word"))
-                }
-            };
-            ended.push((std::mem::take(&mut job.title), outcome));
-            false
+            loop {
+                let news = match job.news.try_recv() {
+                    Err(TryRecvError::Empty) => return true,
+                    Ok(Message::Early(value)) => {
+                        all.push((job.id, job.title.clone(), News::Early(value)));
+                        continue;
+                    }
+                    Ok(Message::Ended(Ok(value))) => News::Done(value),
+                    Ok(Message::Ended(Err(error))) if is_cancelled(&error) => News::Cancelled,
+                    Ok(Message::Ended(Err(error))) => News::Failed(error),
+                    Err(TryRecvError::Disconnected) => {
+                        News::Failed(anyhow::anyhow!("the job ended without a word"))
+                    }
+                };
+                all.push((job.id, std::mem::take(&mut job.title), news));
+                return false;
+            }
         });
-        ended
+        all
     }
 
     /// The jobs under way, oldest first.
     #[must_use]
     pub fn running(&self) -> &[Job<T>] {
         &self.jobs
+    }
+
+    /// Asks a job to stop, if it is still under way.
+    pub fn cancel(&self, id: JobId) {
+        if let Some(job) = self.jobs.iter().find(|j| j.id == id) {
+            job.cancel();
+        }
     }
 
     /// Asks all jobs to stop.
@@ -192,7 +240,7 @@ impl<T: Send + 'static> Jobs<T> {
 mod tests {
     use super::*;
 
-    fn wait<T: Send + 'static>(jobs: &mut Jobs<T>) -> Vec<(String, Ended<T>)> {
+    fn wait<T: Send + 'static>(jobs: &mut Jobs<T>) -> Vec<(JobId, String, News<T>)> {
         for _ in 0..2000 {
             let ended = jobs.drain();
             if !ended.is_empty() {
@@ -207,11 +255,11 @@ mod tests {
     fn results_errors_panics_and_cancellation_are_told_apart() {
         let mut jobs = Jobs::default();
         jobs.start("one", || {}, |_| Ok(7));
-        assert!(matches!(&wait(&mut jobs)[..], [(title, Ended::Done(7))] if title == "one"));
+        assert!(matches!(&wait(&mut jobs)[..], [(_, title, News::Done(7))] if title == "one"));
         jobs.start("two", || {}, |_| anyhow::bail!("no"));
-        assert!(matches!(&wait(&mut jobs)[..], [(_, Ended::Failed(e))] if e.to_string() == "no"));
+        assert!(matches!(&wait(&mut jobs)[..], [(_, _, News::Failed(e))] if e.to_string() == "no"));
         jobs.start("three", || {}, |_| panic!("oh"));
-        assert!(matches!(&wait(&mut jobs)[..], [(_, Ended::Failed(e))] if e.to_string().contains("oh")));
+        assert!(matches!(&wait(&mut jobs)[..], [(_, _, News::Failed(e))] if e.to_string().contains("oh")));
         jobs.start(
             "four",
             || {},
@@ -222,7 +270,27 @@ mod tests {
             },
         );
         jobs.cancel_all();
-        assert!(matches!(&wait(&mut jobs)[..], [(_, Ended::Cancelled)]));
+        assert!(matches!(&wait(&mut jobs)[..], [(_, _, News::Cancelled)]));
+        assert!(jobs.running().is_empty());
+    }
+
+    #[test]
+    fn something_early_comes_before_the_end() {
+        let mut jobs = Jobs::default();
+        let (go, waits) = sync_channel::<()>(1);
+        let id = jobs.start_early(
+            "five",
+            || {},
+            move |_, early| {
+                early.give(1);
+                let _ = waits.recv();
+                Ok(2)
+            },
+        );
+        assert!(matches!(&wait(&mut jobs)[..], [(job, title, News::Early(1))] if *job == id && title == "five"));
+        assert_eq!(jobs.running().len(), 1);
+        go.send(()).unwrap();
+        assert!(matches!(&wait(&mut jobs)[..], [(_, title, News::Done(2))] if title == "five"));
         assert!(jobs.running().is_empty());
     }
 }

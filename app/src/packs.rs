@@ -112,7 +112,15 @@ pub fn import_pack(request: &Import, task: &Task) -> anyhow::Result<PackInfo> {
 /// # Errors
 /// Those of the pack.
 pub fn install(folder: &Path, overwrite: bool) -> anyhow::Result<PackInfo> {
-    let pack: Arc<ModelPack> = Catalog::standard().install(folder, overwrite)?;
+    install_in(Catalog::standard().folder(), folder, overwrite)
+}
+
+/// As [`install`], to a folder of packs.
+///
+/// # Errors
+/// Those of the pack.
+pub fn install_in(packs: &Path, folder: &Path, overwrite: bool) -> anyhow::Result<PackInfo> {
+    let pack: Arc<ModelPack> = Catalog::in_folder(packs).install(folder, overwrite)?;
     Ok(PackInfo::of(&pack))
 }
 

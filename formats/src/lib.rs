@@ -38,7 +38,7 @@ pub use error::{Error, Result};
 pub use grid::{AxisOrder, Grid};
 pub use labels::{LabelEntry, LabelMap, LabelTable};
 pub use notice::{Level, Notice};
-pub use registry::{Content, FORMATS, Format, open, save};
+pub use registry::{Content, FORMATS, Format, open, preview, save};
 pub use task::{Cancel, Task};
 pub use volume::{AffineSource, FrameAxis, Image, Meta, Volume};
 pub use voxels::{ComplexPart, Scaling, Shared, Statistics, Voxels};

@@ -18,6 +18,9 @@ pub enum Content<'a> {
     Labels(&'a LabelMap),
 }
 
+/// Images of fewer bytes of voxels are there so soon that nobody needs a slice of them before.
+pub const PREVIEW_BYTES: u64 = 64 << 20;
+
 /// One file format: how to know it, read it and write it. One implementation per file of this crate.
 pub trait Format: Sync {
     /// Stable identifier, e.g. `"nifti"`.
@@ -37,6 +40,19 @@ pub trait Format: Sync {
     /// # Errors
     /// See [`Error`]; never panics on any content and allocates at most 64 MiB + 4 × the bytes present.
     fn read(&self, source: &Source, task: &Task) -> Result<Image>;
+
+    /// One slice of the image, in its true place, for people to look at while the rest is read; none where reading the
+    /// whole is as quick (less than [`PREVIEW_BYTES`] of voxels) or where this format has no way to one slice.
+    ///
+    /// The slice is a volume with one voxel along the axis it was cut from, with the scaling of the whole. What is
+    /// wrong with a file is told by [`Format::read`], which runs at the same time: in doubt, none.
+    ///
+    /// # Errors
+    /// Those of [`Format::read`], within the same bounds.
+    fn preview(&self, source: &Source, task: &Task) -> Result<Option<Image>> {
+        let _ = (source, task);
+        Ok(None)
+    }
 
     /// Whether [`Format::write`] works for such content.
     fn can_write(&self, content: Content<'_>) -> bool {
@@ -89,6 +105,19 @@ pub fn open(path: &Path, task: &Task) -> Result<Image> {
             FORMATS.iter().map(|f| f.name()).collect::<Vec<_>>().join(", "),
             "Check that this is an image file",
         )),
+    }
+}
+
+/// One slice of a large image, see [`Format::preview`]; none for content that no format recognises.
+///
+/// # Errors
+/// Those of the reader.
+pub fn preview(path: &Path, task: &Task) -> Result<Option<Image>> {
+    let source = Source::open(path)?;
+    task.check()?;
+    match FORMATS.iter().find(|f| f.sniff(&source)) {
+        Some(format) => format.preview(&source, task),
+        None => Ok(None),
     }
 }
 

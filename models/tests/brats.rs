@@ -16,15 +16,19 @@ use ndarray::Array3;
 use safetensors::SafeTensors;
 
 /// The shared data, or a line that says what was skipped.
-fn shared(test: &str) -> Option<PathBuf> {
+fn shared(test: &str, path: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let folder = std::env::var_os("INSULA_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
+    let path = folder.join(path);
+    if path.exists() {
+        return Some(path);
     }
-    eprintln!("SKIPPED {test}: no shared data (set INSULA_SHARED)");
+    eprintln!("SKIPPED {test}: {} is not here (set INSULA_SHARED)", path.display());
     None
 }
+
+/// A tiny network with random weights, as PyTorch stores it.
+const CHECKPOINT: &str = "golden/segformer3d/checkpoint_formats/pytorch_model.bin";
 
 fn manifest(change: impl Fn(&mut Manifest)) -> Manifest {
     let text = PRESETS.iter().find(|(n, _)| *n == "brats").unwrap().1;
@@ -68,8 +72,9 @@ fn formula(m: usize) -> Volume {
 
 #[test]
 fn preparation_equals_the_published_one_bit_for_bit() {
-    let Some(shared) = shared("preparation_equals_the_published_one_bit_for_bit") else { return };
-    let bytes = std::fs::read(shared.join("golden/segformer3d/preprocess/brats2017.safetensors")).unwrap();
+    const NAME: &str = "preparation_equals_the_published_one_bit_for_bit";
+    let Some(file) = shared(NAME, "golden/segformer3d/preprocess/brats2017.safetensors") else { return };
+    let bytes = std::fs::read(file).unwrap();
     let golden = SafeTensors::deserialize(&bytes).unwrap();
     let floats = |name: &str| -> Vec<f32> {
         golden
@@ -143,10 +148,9 @@ fn tiny_preset(folder: &Path) -> PathBuf {
 
 #[test]
 fn a_checkpoint_becomes_a_pack() {
-    let Some(shared) = shared("a_checkpoint_becomes_a_pack") else { return };
+    let Some(weights) = shared("a_checkpoint_becomes_a_pack", CHECKPOINT) else { return };
     let dir = tempfile::tempdir().unwrap();
     let preset = Preset::Toml(tiny_preset(dir.path()));
-    let weights = shared.join("golden/segformer3d/checkpoint_formats/pytorch_model.bin");
     let options = ImportOptions::new(preset.clone(), "tiny-brats", dir.path());
     let pack = import(&weights, &options, &Task::silent()).unwrap();
     pack.verify().unwrap();
@@ -187,7 +191,11 @@ fn a_checkpoint_becomes_a_pack() {
 #[test]
 fn an_imported_pack_runs_on_a_case() {
     const NAME: &str = "an_imported_pack_runs_on_a_case";
-    let Some(shared) = shared(NAME) else { return };
+    let (Some(weights), Some(folder)) =
+        (shared(NAME, CHECKPOINT), shared(NAME, "data/nifti/brats/Brats18_TCIA13_623_1"))
+    else {
+        return;
+    };
     let runtime = match inference::runtime::find() {
         Ok(found) => found,
         Err(why) => {
@@ -196,12 +204,10 @@ fn an_imported_pack_runs_on_a_case() {
         }
     };
     let dir = tempfile::tempdir().unwrap();
-    let weights = shared.join("golden/segformer3d/checkpoint_formats/pytorch_model.bin");
     let options = ImportOptions::new(Preset::Toml(tiny_preset(dir.path())), "tiny-brats", dir.path());
     let task = Task::silent();
     let pack = Arc::new(import(&weights, &options, &task).unwrap());
 
-    let folder = shared.join("data/nifti/brats/Brats18_TCIA13_623_1");
     let files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
     let grouping = pack.manifest.group(&files);
     assert_eq!(grouping.cases.len(), 1);

@@ -12,15 +12,16 @@ use models::{Catalog, ModelPack, Pipeline};
 const ID: &str = "segformer3d-brain";
 
 /// Pack, runtime and the folder of the scan; or a line that says what was skipped.
-fn setup(test: &str) -> Option<(Pipeline, PathBuf)> {
+fn setup(test: &str, files: &[&str]) -> Option<(Pipeline, PathBuf)> {
     let skip = |why: &str| {
         eprintln!("SKIPPED {test}: {why}");
         None::<(Pipeline, PathBuf)>
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let shared = std::env::var_os("INSULA_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
-    if !shared.is_dir() {
-        return skip("no shared data (set INSULA_SHARED)");
+    let folder = shared.join("data/nifti/brain");
+    if let Some(missing) = files.iter().map(|f| folder.join(f)).find(|f| !f.is_file()) {
+        return skip(&format!("{} is not here (set INSULA_SHARED)", missing.display()));
     }
     let pack = match std::env::var_os("INSULA_PACK") {
         Some(folder) => Arc::new(ModelPack::from_folder(Path::new(&folder)).unwrap()),
@@ -40,7 +41,7 @@ fn setup(test: &str) -> Option<(Pipeline, PathBuf)> {
     })
     .unwrap();
     let pipeline = Pipeline::open(pack, engine, Limits::default(), &Task::silent()).unwrap();
-    Some((pipeline, shared.join("data/nifti/brain")))
+    Some((pipeline, folder))
 }
 
 fn volume(path: &Path) -> Volume {
@@ -80,9 +81,9 @@ const LARGE: [[u16; 2]; 10] =
 
 #[test]
 fn a_real_brain_is_labelled_with_left_and_right_apart() {
-    let Some((mut pipeline, folder)) = setup("a_real_brain_is_labelled_with_left_and_right_apart") else {
-        return;
-    };
+    const NAME: &str = "a_real_brain_is_labelled_with_left_and_right_apart";
+    let files = ["fs_norm.nii.gz", "fs_aparc_a2009s_aseg.nii.gz"];
+    let Some((mut pipeline, folder)) = setup(NAME, &files) else { return };
     let scan = volume(&folder.join("fs_norm.nii.gz"));
     let truth = volume(&folder.join("fs_aparc_a2009s_aseg.nii.gz")).to_labels().unwrap().labels.mapv(merged);
     let grid = scan.grid;
@@ -118,7 +119,10 @@ fn a_real_brain_is_labelled_with_left_and_right_apart() {
 
 #[test]
 fn storage_order_does_not_matter() {
-    let Some((mut pipeline, folder)) = setup("storage_order_does_not_matter") else { return };
+    let Some((mut pipeline, folder)) = setup("storage_order_does_not_matter", &["fs_norm.nii.gz"])
+    else {
+        return;
+    };
     let scan = volume(&folder.join("fs_norm.nii.gz"));
     let straight = segment(&mut pipeline, scan.clone());
     let order = AxisOrder { source: [2, 0, 1], reversed: [true, false, true] };

@@ -53,6 +53,10 @@ struct Cli {
     #[arg(long, hide = true)]
     time_start: bool,
 
+    /// Scroll through slices, write the processor time of each frame to this file, and leave.
+    #[arg(long, hide = true, value_name = "FILE")]
+    time_slices: Option<PathBuf>,
+
     /// Print warnings and errors only.
     #[arg(long, global = true)]
     quiet: bool,
@@ -180,7 +184,16 @@ fn run(cli: &Cli, context: &Context) -> anyhow::Result<Exit> {
                 ))
                 .into());
             }
-            crate::gui::launch::run(cli.files.clone(), cli.time_start).map(|()| Exit::Done)
+            let is_timed = cli.time_start || cli.time_slices.is_some();
+            let start = crate::gui::Start {
+                files: cli.files.clone(),
+                settings: crate::settings::Settings::load(),
+                keeps_settings: !is_timed,
+                leaves_at_once: cli.time_start,
+                paces_to: cli.time_slices.clone(),
+                ..crate::gui::Start::default()
+            };
+            crate::gui::launch::run(start).map(|()| Exit::Done)
         }
     }
 }

@@ -112,6 +112,12 @@ impl Editor {
         self.last_ras.is_some()
     }
 
+    /// The pointer that painted is gone.
+    pub(super) fn end_stroke(&mut self) {
+        self.last_ras = None;
+        self.history.end_gesture();
+    }
+
     pub(super) fn brush_mm(&self) -> Option<f64> {
         matches!(self.tool, Tool::Brush | Tool::Eraser).then_some(self.radius_mm)
     }
@@ -477,8 +483,7 @@ impl App {
 
     fn paint(&mut self, plane: Plane, stroke: Stroke, ras: [f64; 3]) {
         if stroke == Stroke::End {
-            self.edit.last_ras = None;
-            self.edit.history.end_gesture();
+            self.edit.end_stroke();
             return;
         }
         let Some(id) = self.document.active_labels() else { return };
@@ -570,11 +575,13 @@ impl App {
         });
         let mut removed = None;
         for (n, m) in self.edit.measurements.iter().enumerate() {
-            ui.horizontal(|ui| {
+            ui.horizontal_top(|ui| {
                 if ui.small_button("×").on_hover_text("Remove the measurement").clicked() {
                     removed = Some(n);
                 }
-                ui.label(format!("{}: {}", m.plane.name(), m.text.replace('\n', ", ")));
+                // Wrapped: a long line would widen the panel, and the panes would move under the pointer.
+                let text = format!("{}: {}", m.plane.name(), m.text.replace('\n', ", "));
+                ui.add(egui::Label::new(text).wrap());
             });
         }
         if let Some(n) = removed {

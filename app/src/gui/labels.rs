@@ -161,6 +161,7 @@ impl App {
         let table = TableBuilder::new(ui)
             .striped(true)
             .sense(Sense::click())
+            .cell_layout(egui::Layout::left_to_right(egui::Align::Center))
             .column(Column::exact(20.0))
             .column(Column::exact(22.0))
             .column(Column::exact(34.0))
@@ -224,7 +225,11 @@ impl App {
                     row.col(|ui| {
                         ui.weak(entry.id.to_string());
                     });
-                    row.col(|ui| name_ui(ui, entry, &mut panel.renaming, asked));
+                    row.col(|ui| {
+                        if name_ui(ui, entry, &mut panel.renaming, asked) {
+                            panel.chosen = entry.id;
+                        }
+                    });
                     row.col(|ui| {
                         let text = panel.count(id, entry.id).map(|n| format!("{:.2}", n as f64 * voxel_ml));
                         ui.weak(text.unwrap_or_else(|| "…".to_owned()));
@@ -323,12 +328,13 @@ fn arrow(ui: &mut Ui, is_descending: bool) {
     ui.painter().add(egui::Shape::convex_polygon(corners, colour, egui::Stroke::NONE));
 }
 
+/// The name, or the field where it is changed; whether it was clicked.
 fn name_ui(
     ui: &mut Ui,
     entry: &LabelEntry,
     renaming: &mut Option<(u16, String)>,
     asked: &mut Option<RowAction>,
-) {
+) -> bool {
     if let Some((id, text)) = renaming
         && *id == entry.id
     {
@@ -342,7 +348,7 @@ fn name_ui(
         } else if !edit.has_focus() {
             edit.request_focus();
         }
-        return;
+        return false;
     }
     let colour = if entry.visible { ui.visuals().text_color() } else { ui.visuals().weak_text_color() };
     let label = egui::Label::new(RichText::new(&entry.name).color(colour))
@@ -351,9 +357,9 @@ fn name_ui(
         .sense(Sense::click());
     let label = ui.add(label);
     if label.double_clicked() {
-        *asked = Some(RowAction::Centre(entry.id));
+        *renaming = Some((entry.id, entry.name.clone()));
     }
-    label.on_hover_text(format!("{}: double click to centre the views on it", entry.name));
+    label.on_hover_text(format!("{}: double click to rename, right click for more", entry.name)).clicked()
 }
 
 /// The voxel of a label nearest to its centre of mass, RAS+ millimetres; none when it does not occur.

@@ -90,6 +90,9 @@ impl App {
                                 ui.label(RichText::new("•").color(ACCENT).small())
                                     .on_hover_text("Not saved yet");
                             }
+                            if detail.is_some_and(|d| d.preview.is_some()) {
+                                ui.weak("loading…").on_hover_text("One slice until the rest is read");
+                            }
                             let kind = if layer.labels().is_some() { "labels" } else { "image" };
                             ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
                                 let text = if is_active {
@@ -356,21 +359,17 @@ fn curve_ui(ui: &mut Ui, curve: &[f64], frame: usize) {
     if let Some(value) = curve.get(frame).filter(|v| v.is_finite()) {
         painter.circle_filled(at(frame, *value), 3.5, Color32::WHITE);
     }
-    let font = egui::FontId::proportional(10.0);
-    painter.text(
-        inner.left_top(),
-        egui::Align2::LEFT_TOP,
-        format!("{high:.4}"),
-        font.clone(),
-        ui.visuals().weak_text_color(),
-    );
-    painter.text(
-        inner.left_bottom(),
-        egui::Align2::LEFT_BOTTOM,
-        format!("{low:.4}"),
-        font,
-        ui.visuals().weak_text_color(),
-    );
+    let value = curve.get(frame).map_or(f64::NAN, |v| *v);
+    ui.weak(format!("{} here, {} to {} in all", short(value), short(low), short(high)));
+}
+
+/// A value in few digits.
+fn short(value: f64) -> String {
+    if value.abs() >= 1e5 || (value != 0.0 && value.abs() < 1e-3) {
+        return format!("{value:.3e}");
+    }
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 pub(super) fn capital(word: &str) -> String {

@@ -87,7 +87,7 @@ impl App {
         }
         for (command, is_on, label) in [
             (Command::ToggleInterpolation, self.document.scene.interpolate, "Smooth"),
-            (Command::ToggleCrosshair, self.show_crosshair, "Cross"),
+            (Command::ToggleCrosshair, self.show_crosshair, "Crosshair"),
         ] {
             if ui.selectable_label(is_on, label).on_hover_text(commands::action(command).help).clicked() {
                 self.command(command);

@@ -6,6 +6,7 @@
 
 pub mod dialogs;
 mod edit;
+pub mod graphics;
 mod help;
 mod labels;
 pub mod launch;
@@ -13,6 +14,7 @@ mod layers;
 mod menu;
 mod models;
 mod open;
+mod pace;
 mod palette;
 mod panes;
 mod pictures;
@@ -29,8 +31,8 @@ pub mod work;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use eframe::egui::{self, Context};
 use viewer::LayerId;
@@ -39,7 +41,7 @@ use viewer::window::Histogram;
 use crate::commands::{self, Command};
 use crate::document::{Document, Pane};
 use crate::failure::describe;
-use crate::jobs::{Ended, Jobs};
+use crate::jobs::{JobId, Jobs, News};
 use crate::settings::Settings;
 use dialogs::{Answer, Ask, Chooser};
 use work::{Loaded, Product};
@@ -85,6 +87,8 @@ pub struct App {
     /// The user's choices.
     pub settings: Settings,
     jobs: Jobs<Product>,
+    /// Slices that stand for files which are still being read, by the job that reads.
+    previews: HashMap<JobId, LayerId>,
     problems: Vec<Problem>,
     message: Option<(String, f64)>,
     shown: Shown,
@@ -110,6 +114,27 @@ pub struct App {
     /// Whether to leave once this many layers are shown.
     leaves_with: Option<usize>,
     frames_drawn: u64,
+    graphics: graphics::Graphics,
+    /// Where the window is.
+    place: graphics::Place,
+    waker: Waker,
+    /// Set while frames are timed.
+    pace: Option<pace::Pace>,
+}
+
+/// Asks the window for another frame, from any thread; jobs hold it, and it outlives the window.
+#[derive(Clone, Debug)]
+struct Waker(Arc<Mutex<Context>>);
+
+impl Waker {
+    fn wake(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).request_repaint();
+    }
+
+    /// From now on another window is woken.
+    fn set(&self, ctx: &Context) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ctx.clone();
+    }
 }
 
 /// How the window is started.
@@ -125,6 +150,8 @@ pub struct Start {
     pub keeps_settings: bool,
     /// Leave as soon as the first frame (with the files, when there are any) was shown: to time the start.
     pub leaves_at_once: bool,
+    /// Scroll through slices, write the processor time of each frame to this file, and leave.
+    pub paces_to: Option<PathBuf>,
     /// The program's folder, for the sample and the journal of edits; the user's when none.
     pub home: Option<PathBuf>,
 }
@@ -134,17 +161,13 @@ impl App {
     #[must_use]
     pub fn new(cc: &eframe::CreationContext<'_>, start: Start) -> Self {
         let ctx = &cc.egui_ctx;
-        theme::install(ctx);
-        theme::choose(ctx, start.settings.theme);
-        ctx.set_zoom_factor(start.settings.zoom);
-        // Ctrl+Q goes through our own command, which asks about unsaved work.
-        ctx.options_mut(|o| o.quit_shortcuts.clear());
         let mut document = Document::default();
         document.scene.convention = start.settings.convention;
         document.scene.interpolate = start.settings.interpolate;
         let mut app = Self {
             document,
             jobs: Jobs::default(),
+            previews: HashMap::new(),
             problems: Vec::new(),
             message: None,
             shown: Shown::default(),
@@ -168,12 +191,26 @@ impl App {
             pending: Vec::new(),
             leaves_with: start.leaves_at_once.then_some(start.files.len()),
             frames_drawn: 0,
+            graphics: graphics::Graphics::new(ctx, cc.wgpu_render_state.as_ref()),
+            place: graphics::Place::default(),
+            waker: Waker(Arc::new(Mutex::new(ctx.clone()))),
+            pace: start.paces_to.map(pace::Pace::new),
             settings: start.settings,
         };
-        app.start_job(ctx, "Looking for packs", |_| work::packs());
+        app.dress(ctx);
+        app.look_for_packs(ctx);
         app.look_for_pending(ctx);
         app.open_paths(ctx, start.files);
         app
+    }
+
+    /// Gives a window its looks and manners.
+    fn dress(&self, ctx: &Context) {
+        theme::install(ctx);
+        theme::choose(ctx, self.settings.theme);
+        ctx.set_zoom_factor(self.settings.zoom);
+        // Ctrl+Q goes through our own command, which asks about unsaved work.
+        ctx.options_mut(|o| o.quit_shortcuts.clear());
     }
 
     /// Jobs under way that a user would call work.
@@ -194,6 +231,12 @@ impl App {
         self.pictures.has_full_volume(&self.document.scene)
     }
 
+    /// How the 3-D pane looks at the scene.
+    #[must_use]
+    pub fn volume_view(&self) -> &viewer::VolumeView {
+        &self.pictures.volume_view
+    }
+
     /// Frames drawn so far.
     #[must_use]
     pub fn frames_drawn(&self) -> u64 {
@@ -202,18 +245,28 @@ impl App {
 
     fn start_job(
         &mut self,
-        ctx: &Context,
+        _: &Context,
         title: impl Into<String>,
         work: impl FnOnce(&formats::Task) -> anyhow::Result<Product> + Send + 'static,
     ) {
-        let waker = ctx.clone();
-        self.jobs.start(title, move || waker.request_repaint(), work);
+        let waker = self.waker.clone();
+        self.jobs.start(title, move || waker.wake(), work);
+    }
+
+    /// Where the user's packs are.
+    fn packs_folder(&self) -> PathBuf {
+        self.home.join("packs")
+    }
+
+    fn look_for_packs(&mut self, ctx: &Context) {
+        let folder = self.packs_folder();
+        self.start_job(ctx, "Looking for packs", move |_| work::packs(&folder));
     }
 
     /// Asks the user for files.
-    fn ask(&mut self, ctx: &Context, ask: Ask) {
-        let waker = ctx.clone();
-        self.chooser.ask(ask, self.answers.0.clone(), Box::new(move || waker.request_repaint()));
+    fn ask(&mut self, _: &Context, ask: Ask) {
+        let waker = self.waker.clone();
+        self.chooser.ask(ask, self.answers.0.clone(), Box::new(move || waker.wake()));
     }
 
     fn complain(&mut self, title: impl Into<String>, error: &anyhow::Error) {
@@ -231,11 +284,21 @@ impl App {
     }
 
     fn take_in(&mut self, ctx: &Context) {
-        for (title, ended) in self.jobs.drain() {
-            match ended {
-                Ended::Done(product) => self.accept(ctx, product),
-                Ended::Failed(error) => self.complain(title, &error),
-                Ended::Cancelled => self.say(ctx, format!("{title}: cancelled")),
+        for (job, title, news) in self.jobs.drain() {
+            match news {
+                News::Early(product) => self.accept_early(job, product),
+                News::Done(product) => {
+                    let preview = self.previews.remove(&job);
+                    self.accept(ctx, product, preview);
+                }
+                News::Failed(error) => {
+                    self.drop_preview(job);
+                    self.complain(title, &error);
+                }
+                News::Cancelled => {
+                    self.drop_preview(job);
+                    self.say(ctx, format!("{title}: cancelled"));
+                }
             }
         }
         while let Ok((purpose, paths)) = self.answers.1.try_recv() {
@@ -248,9 +311,9 @@ impl App {
         }
     }
 
-    fn accept(&mut self, ctx: &Context, product: Product) {
+    fn accept(&mut self, ctx: &Context, product: Product, preview: Option<LayerId>) {
         match product {
-            Product::Opened(file) => self.opened(ctx, *file),
+            Product::Opened(file) => self.opened(ctx, *file, preview),
             Product::Segmented(result) => self.segmented(ctx, *result),
             Product::Saved(layer, path) => {
                 self.document.saved(layer, &path);
@@ -274,7 +337,7 @@ impl App {
             Product::PackInstalled(info) => {
                 self.say(ctx, format!("Installed the pack {}", info.name));
                 self.settings.pack = Some(info.id);
-                self.start_job(ctx, "Looking for packs", |_| work::packs());
+                self.look_for_packs(ctx);
             }
             Product::Estimated(layer, pack, estimate) => self.models.estimated(layer, pack, estimate),
             Product::Edited { layer, revision, title, edit } => {
@@ -345,10 +408,13 @@ impl App {
 impl eframe::App for App {
     fn logic(&mut self, ctx: &Context, _frame: &mut eframe::Frame) {
         self.take_in(ctx);
+        self.tell_faults();
+        self.place = graphics::Place::of(ctx);
         self.closing(ctx);
         self.keys(ctx);
         self.play(ctx);
         self.journal_tend();
+        self.tend_pace(ctx);
         for command in std::mem::take(&mut self.pending) {
             self.perform(ctx, command);
         }

@@ -122,10 +122,14 @@ impl App {
                 info.licence
             ));
             if is_chosen {
+                if !intended.is_empty() {
+                    ui.weak(format!("For: {intended}"));
+                }
                 self.estimate_ui(ui, n, layer);
             }
             ui.horizontal(|ui| {
-                let can_run = layer.is_some() && !self.is_busy();
+                let is_whole = layer.is_some_and(|id| !self.document.is_preview(id));
+                let can_run = is_whole && !self.is_busy();
                 let button = egui::Button::new(RichText::new("Run").strong().color(Color32::WHITE))
                     .fill(ACCENT.gamma_multiply(0.7));
                 runs = ui
@@ -136,9 +140,6 @@ impl App {
                     .button("Card")
                     .on_hover_text("What it was trained on, how good it is, its limits")
                     .clicked();
-                if !intended.is_empty() {
-                    ui.weak("use").on_hover_text(intended);
-                }
             });
         });
         if chooses || runs {
@@ -153,7 +154,7 @@ impl App {
     }
 
     fn estimate_ui(&mut self, ui: &mut Ui, n: usize, layer: Option<LayerId>) {
-        let Some(layer) = layer else { return };
+        let Some(layer) = layer.filter(|id| !self.document.is_preview(*id)) else { return };
         let key = (layer, self.packs[n].info.id.clone());
         match self.models.estimates.get(&key) {
             Some(Some(Ok(estimate))) => {
@@ -246,6 +247,9 @@ impl App {
 
     /// Runs the chosen pack on a layer.
     pub fn segment(&mut self, ctx: &Context, layer: LayerId) {
+        if self.is_still_loading(ctx, layer) {
+            return;
+        }
         let chosen = self.settings.pack.clone();
         let at = self.packs.iter().position(|p| Some(&p.info.id) == chosen.as_ref());
         let Some(n) = at.or(if self.packs.is_empty() { None } else { Some(0) }) else {
@@ -305,7 +309,7 @@ impl App {
                 preset: models::import::PRESETS.first().map_or_else(String::new, |p| p.0.to_owned()),
                 id: None,
                 name: None,
-                out: None,
+                out: Some(self.packs_folder()),
                 half: false,
                 attention_scale: None,
                 overwrite: false,
@@ -314,8 +318,9 @@ impl App {
         };
         let title =
             format!("Installing {}", folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy());
+        let packs = self.packs_folder();
         self.start_job(ctx, title, move |_| {
-            Ok(Product::PackInstalled(Box::new(crate::packs::install(&folder, false)?)))
+            Ok(Product::PackInstalled(Box::new(crate::packs::install_in(&packs, &folder, false)?)))
         });
     }
 

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use eframe::egui::Context;
 
 use super::dialogs::{Ask, Purpose};
-use super::work::{self, OpenedFile};
+use super::work::{self, OpenedFile, Product};
 use super::{App, Tab};
+use crate::jobs::JobId;
 use crate::open::Opened;
+use viewer::LayerId;
 
 /// The bundled sample, so that it is there without any file.
 const SAMPLE: &[u8] = include_bytes!("../../../assets/sample/head.nii.gz");
@@ -52,21 +54,48 @@ impl App {
                             "no file of a known format is in this folder (folders inside it are not searched)"
                         ),
                     ),
-                    Ok(files) => self.open_files(ctx, files),
+                    Ok(files) => self.open_files(files),
                     Err(error) => self.complain(format!("Opening {}", path.display()), &error),
                 }
             } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case(crate::session::ENDING)) {
                 self.open_session(ctx, path);
             } else {
-                self.open_files(ctx, vec![path]);
+                self.open_files(vec![path]);
             }
         }
     }
 
-    fn open_files(&mut self, ctx: &Context, files: Vec<PathBuf>) {
+    fn open_files(&mut self, files: Vec<PathBuf>) {
         for file in files {
             let title = format!("Opening {}", file.file_name().unwrap_or(file.as_os_str()).to_string_lossy());
-            self.start_job(ctx, title, move |task| work::open(&file, None, task));
+            let waker = self.waker.clone();
+            self.jobs.start_early(
+                title,
+                move || waker.wake(),
+                move |task, early| work::open_early(&file, task, early),
+            );
+        }
+    }
+
+    /// A slice of a file that is still being read: it is shown in its place until the whole comes.
+    pub(super) fn accept_early(&mut self, job: JobId, product: Product) {
+        let Product::Opened(file) = product else { return };
+        let OpenedFile { path, content: Opened::Image(image), look } = *file else { return };
+        let look = look.unwrap_or_else(|| work::first_look(&image));
+        let is_first = self.document.is_empty();
+        let id = self.document.add_image(*image, file_name(&path), look.window, look.range);
+        self.document.mark_preview(id);
+        self.previews.insert(job, id);
+        if is_first {
+            self.pictures.volume_view = viewer::VolumeView::of_scene(&self.document.scene, 1.2);
+        }
+    }
+
+    /// The whole will not come: its slice goes too.
+    pub(super) fn drop_preview(&mut self, job: JobId) {
+        if let Some(id) = self.previews.remove(&job) {
+            self.histograms.remove(&id);
+            self.document.remove(id);
         }
     }
 
@@ -97,21 +126,34 @@ impl App {
         self.open_paths(ctx, others);
     }
 
-    /// A file was read: it becomes a layer.
-    pub(super) fn opened(&mut self, ctx: &Context, file: OpenedFile) {
-        let name = file.path.file_name().unwrap_or(file.path.as_os_str()).to_string_lossy().into_owned();
+    /// A file was read: it becomes a layer, in the place of the slice that was shown meanwhile if there was one.
+    pub(super) fn opened(&mut self, ctx: &Context, file: OpenedFile, preview: Option<LayerId>) {
+        let name = file_name(&file.path);
         if !file.path.starts_with(&self.home) {
             self.settings.remember(&file.path);
             self.keep_settings();
         }
-        let is_first = self.document.is_empty();
         let is_labels = matches!(file.content, Opened::Labels(..));
+        // A segmentation is no image; its slice was shown for one.
+        if let Some(id) = preview.filter(|_| is_labels) {
+            self.document.remove(id);
+        }
+        let is_first = self.document.is_empty() || (self.document.scene.layers.len() == 1 && preview.is_some());
         match (file.content, file.look) {
             (Opened::Image(image), look) => {
                 let is_volume = image.first().grid.size_ijk[2] > 1 && !image.first().voxels.is_colour();
                 // Looking at the values is part of opening; a sample of them is enough should it be missing.
                 let look = look.unwrap_or_else(|| work::first_look(&image));
-                let id = self.document.add_image(*image, name, look.window, look.range);
+                let id = match preview {
+                    Some(id) => {
+                        if !self.document.complete(id, *image, look.window, look.range) {
+                            return; // it was closed meanwhile
+                        }
+                        self.models.forget();
+                        id
+                    }
+                    None => self.document.add_image(*image, name, look.window, look.range),
+                };
                 self.histograms.extend(look.histogram.map(|h| (id, h)));
                 let dropped_on_pack = std::mem::take(&mut self.models.segment_next);
                 self.models.segment_next = dropped_on_pack.saturating_sub(1);
@@ -152,4 +194,8 @@ impl App {
             Purpose::SaveTurntable => self.save_turntable(ctx, first),
         }
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

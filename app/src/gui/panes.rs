@@ -31,7 +31,28 @@ impl App {
                     Pane::Volume => self.volume_pane_ui(ui, frame, rect),
                 }
             }
+            self.loading_ui(ui, area);
         });
+    }
+
+    /// Says that what is seen is but a slice so far.
+    fn loading_ui(&self, ui: &Ui, area: Rect) {
+        let loading = self.document.scene.layers.iter().find(|l| self.document.is_preview(l.id));
+        let Some(layer) = loading else { return };
+        let text = format!("One slice of {} while the rest is read…", layer.name);
+        let painter = ui.painter_at(area);
+        let galley = painter.layout(
+            text,
+            egui::FontId::proportional(13.0),
+            Color32::from_gray(235),
+            (area.width() - 40.0).max(80.0),
+        );
+        let place = Rect::from_center_size(
+            pos2(area.center().x, area.bottom() - 26.0),
+            galley.size() + vec2(20.0, 10.0),
+        );
+        painter.rect_filled(place, 6.0, Color32::from_black_alpha(190));
+        painter.galley(place.min + vec2(10.0, 5.0), galley, Color32::WHITE);
     }
 
     /// Which panes are shown, and where.

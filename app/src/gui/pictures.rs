@@ -148,6 +148,12 @@ impl Pictures {
         }
     }
 
+    /// Begins anew on another device; views and what is known of voxels stay.
+    pub(super) fn restart(&mut self, state: Option<&RenderState>) {
+        let (volume_view, caster) = (std::mem::take(&mut self.volume_view), Arc::clone(&self.caster));
+        *self = Self { volume_view, caster, ..Self::new(state) };
+    }
+
     /// Name of the adapter, short and long.
     pub(super) fn adapter(&self) -> (String, String) {
         match &self.card {

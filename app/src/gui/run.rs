@@ -64,6 +64,7 @@ impl App {
             Command::Quit => ctx.send_viewport_cmd(ViewportCommand::Close),
             Command::Palette => self.shown.palette = Some(palette::Palette::default()),
             Command::ShowSettings => self.shown.settings = true,
+            Command::RestartGraphics => self.graphics.ask(),
             Command::About => self.shown.about = true,
             Command::ToggleTheme => {
                 self.settings.theme =
@@ -79,13 +80,24 @@ impl App {
             Command::ToggleToolsPanel => self.settings.panels[1] = !self.settings.panels[1],
             Command::Undo | Command::Redo => self.undo(ctx, command == Command::Undo),
             Command::NewLabels => {
-                if let Some(image) = self.document.active_image() {
+                if let Some(image) = self.document.active_image()
+                    && !self.is_still_loading(ctx, image)
+                {
                     self.document.add_empty_labels(image);
                     self.shown.tab = Tab::Edit;
                 }
             }
             _ => self.look(ctx, command),
         }
+    }
+
+    /// Whether a layer is but a slice so far; says so.
+    pub(super) fn is_still_loading(&mut self, ctx: &Context, id: viewer::LayerId) -> bool {
+        let is_preview = self.document.is_preview(id);
+        if is_preview {
+            self.say(ctx, "This file is still being read");
+        }
+        is_preview
     }
 
     /// Takes a layer away; unsaved labels are asked about first.
@@ -96,6 +108,9 @@ impl App {
             return;
         }
         self.shown.closing = None;
+        if let Some((job, _)) = self.previews.iter().find(|(_, layer)| **layer == id) {
+            self.jobs.cancel(*job);
+        }
         self.journal_forget(id);
         self.edit.forget(id);
         self.histograms.remove(&id);

@@ -17,6 +17,9 @@ const TURNTABLE: usize = 72;
 impl App {
     pub(super) fn save_active(&mut self, ctx: &Context, asks: bool) {
         let Some(id) = self.document.active else { return };
+        if self.is_still_loading(ctx, id) {
+            return;
+        }
         let path = self.document.details.get(&id).and_then(|d| d.path.clone());
         let is_writable = path.as_ref().is_some_and(|p| is_writable(p));
         // Images are never written over: the user's data is not ours to change.

@@ -10,8 +10,9 @@ use super::theme::ACCENT;
 
 /// The name of a look that the user changed.
 const CUSTOM: &str = "Custom";
-/// Opacity of an image around a segmentation over its usual one: a head's width hides half of what is behind.
-const SEE_THROUGH: f32 = 0.015;
+/// What is left of an image's opacity in 3-D once a segmentation lies inside it: so little that a whole head in front
+/// hides about half of what is behind.
+const FADED: f32 = 0.015;
 
 impl App {
     pub(super) fn volume_ui(&mut self, ui: &mut Ui) {
@@ -62,7 +63,7 @@ impl App {
         let view = &mut self.pictures.volume_view;
         let is_ours = view.transfer.name != CUSTOM && !view.transfer.name.ends_with("see-through");
         if count == 1 && is_ours {
-            view.transfer = view.transfer.faded(SEE_THROUGH);
+            view.transfer = view.transfer.faded(FADED);
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use formats::{Content, Image, LabelMap, Notice, Task, Volume};
+use formats::{Cancel, Content, Image, LabelMap, Notice, Task, Volume};
 use inference::{Engine, EngineOptions, ProviderReport};
 use models::family::{Limits, Output};
 use models::{Case, Catalog, ModelPack, Pipeline};
@@ -12,6 +12,7 @@ use viewer::tools::LabelEdit;
 use viewer::window::Histogram;
 use viewer::{LayerId, Window};
 
+use crate::jobs::Early;
 use crate::open::Opened;
 use crate::packs::PackInfo;
 use crate::session::Session;
@@ -140,6 +141,37 @@ pub fn open(path: &Path, as_labels: Option<bool>, task: &Task) -> anyhow::Result
     Ok(Product::Opened(Box::new(OpenedFile { path: path.to_owned(), content, look })))
 }
 
+/// As [`open`], showing a slice of a large file while the rest is read.
+///
+/// # Errors
+/// Those of the reader.
+pub fn open_early(path: &Path, task: &Task, early: &Early<Product>) -> anyhow::Result<Product> {
+    std::thread::scope(|scope| {
+        // On a thread of its own, so that it costs the whole nothing where there is a second processor.
+        let is_over = Cancel::default();
+        let slice = {
+            let is_over = is_over.clone();
+            move || {
+                let look = Task::new(is_over, |_, _| {});
+                // What is wrong with the file is told by reading all of it.
+                if let Ok(Some(image)) = formats::preview(path, &look)
+                    && look.check().is_ok()
+                {
+                    let first = first_look(&image);
+                    let content = Opened::Image(Box::new(image));
+                    let file = OpenedFile { path: path.to_owned(), content, look: Some(first) };
+                    early.give(Product::Opened(Box::new(file)));
+                }
+            }
+        };
+        // Without a thread there is no slice; the whole comes as always.
+        let _ = std::thread::Builder::new().name("first slice".to_owned()).spawn_scoped(scope, slice);
+        let whole = open(path, None, task);
+        is_over.cancel();
+        whole
+    })
+}
+
 /// A window to start with, the range of values and their histogram.
 #[must_use]
 pub fn first_look(image: &Image) -> Look {
@@ -240,12 +272,12 @@ impl Run {
     }
 }
 
-/// The packs there are, with their cards.
+/// The packs there are (bundled ones, and those in a folder), with their cards.
 ///
 /// # Errors
 /// Never; packs that cannot be used are left out, as `insula packs list` tells.
-pub fn packs() -> anyhow::Result<Product> {
-    let catalog = Catalog::standard();
+pub fn packs(folder: &Path) -> anyhow::Result<Product> {
+    let catalog = Catalog::in_folder(folder);
     let rows = catalog.packs().iter().map(|pack| {
         let card = pack.read(models::manifest::Role::Card).map(|b| String::from_utf8_lossy(&b).into_owned());
         PackRow {

@@ -12,6 +12,7 @@ mod caret;
 mod encode;
 mod header;
 mod pair;
+mod preview;
 mod read;
 mod write;
 
@@ -47,6 +48,10 @@ impl Format for Nifti {
 
     fn read(&self, source: &Source, task: &Task) -> Result<Image> {
         read::read(source, task)
+    }
+
+    fn preview(&self, source: &Source, task: &Task) -> Result<Option<Image>> {
+        preview::preview(source, task)
     }
 
     fn can_write(&self, content: Content<'_>) -> bool {

@@ -295,7 +295,7 @@ impl Reading<'_> {
 }
 
 /// A voxel type as stored.
-trait Stored: Pod + Element {
+pub(super) trait Stored: Pod + Element {
     /// Whether slope and intercept apply (not to colours).
     const SCALES: bool;
     /// The same bytes in the other order.
@@ -335,11 +335,11 @@ fn overflow(path: &Path, dims: &[u64]) -> Error {
     Error::malformed(path, format!("dimensions {}", dims_text(dims)), "a volume that fits the address space")
 }
 
-fn product(path: &Path, dims: &[u64]) -> Result<u64> {
+pub(super) fn product(path: &Path, dims: &[u64]) -> Result<u64> {
     dims.iter().try_fold(1_u64, |n, &d| n.checked_mul(d)).ok_or_else(|| overflow(path, dims))
 }
 
-fn size_ijk(path: &Path, dims: &[u64]) -> Result<[usize; 3]> {
+pub(super) fn size_ijk(path: &Path, dims: &[u64]) -> Result<[usize; 3]> {
     let mut size = [1; 3];
     for (s, &d) in size.iter_mut().zip(dims) {
         *s = usize::try_from(d).map_err(|_| overflow(path, dims))?;
@@ -364,7 +364,7 @@ fn check_volume_count(path: &Path, h: &Header, voxel_type: NiftiType) -> Result<
 }
 
 /// Where the voxels of a single file start.
-fn single_offset(path: &Path, h: &Header, notices: &mut Vec<Notice>) -> Result<u64> {
+pub(super) fn single_offset(path: &Path, h: &Header, notices: &mut Vec<Notice>) -> Result<u64> {
     let least = (h.version.header_len() + 4) as f64;
     let o = h.vox_offset;
     if o == 0.0 {
@@ -405,7 +405,7 @@ fn whole_offset(path: &Path, o: f64) -> Result<u64> {
 }
 
 /// Slope and intercept. A slope of 0 means none by the standard; one that is not finite is treated alike.
-fn scaling(h: &Header, applies: bool, notices: &mut Vec<Notice>) -> Scaling {
+pub(super) fn scaling(h: &Header, applies: bool, notices: &mut Vec<Notice>) -> Scaling {
     if !applies || h.slope == 0.0 || h.slope.is_nan() {
         return Scaling::NONE;
     }

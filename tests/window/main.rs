@@ -1,209 +1,23 @@
 //! The window, driven as a user drives it: by the names of what is seen, with mouse, keys and dropped files, on a real
 //! (software) graphics adapter.
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod driver;
+mod graphics;
+mod loading;
+mod recovery;
+mod states;
+mod tools;
+
+use std::time::Duration;
 
 use app::document::Layout;
-use app::gui::dialogs::Answers;
-use app::gui::{App, Start, launch};
 use app::settings::Settings;
-use eframe::egui::{self, Key, Modifiers, PointerButton, Pos2, pos2, vec2};
-use egui_kittest::Harness;
+use eframe::egui::{self, Key, Modifiers, PointerButton, pos2, vec2};
 use egui_kittest::kittest::Queryable;
-use formats::{Affine, Content, FrameAxis, Grid, Image, Scaling, Shared, Task, Volume, Voxels};
-use insula_tests::{root, runtime, shared, skip};
+use formats::{Affine, FrameAxis, Grid, Scaling, Shared, Task, Volume, Voxels};
+use insula_tests::{root, runtime, shared};
 
-/// The window in a test, with a data folder of its own.
-struct Window {
-    harness: Harness<'static, App>,
-    folder: tempfile::TempDir,
-}
-
-#[derive(Debug)]
-struct Dropped(PathBuf);
-
-impl egui::DroppedFile for Dropped {
-    fn path(&self) -> &Path {
-        &self.0
-    }
-    fn bytes(&self) -> Result<Vec<u8>, String> {
-        std::fs::read(&self.0).map_err(|e| e.to_string())
-    }
-}
-
-impl Window {
-    fn new(settings: Settings, answers: Vec<PathBuf>) -> Self {
-        Self::in_folder(tempfile::tempdir().unwrap(), settings, answers, vec2(1280.0, 800.0), 1.0)
-    }
-
-    fn in_folder(
-        folder: tempfile::TempDir,
-        settings: Settings,
-        answers: Vec<PathBuf>,
-        size: egui::Vec2,
-        scale: f32,
-    ) -> Self {
-        let home = folder.path().join("home");
-        Self::with(folder, home, settings, answers, size, scale)
-    }
-
-    /// With a data folder that others know.
-    fn at_home(home: PathBuf) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self::with(folder, home, Settings::default(), Vec::new(), vec2(1280.0, 800.0), 1.0)
-    }
-
-    fn with(
-        folder: tempfile::TempDir,
-        home: PathBuf,
-        settings: Settings,
-        answers: Vec<PathBuf>,
-        size: egui::Vec2,
-        scale: f32,
-    ) -> Self {
-        let answers: VecDeque<Vec<PathBuf>> = answers.into_iter().map(|p| vec![p]).collect();
-        let harness = Harness::builder()
-            .with_size(size)
-            .with_pixels_per_point(scale)
-            .with_step_dt(1.0 / 60.0)
-            .wgpu_setup(launch::gpu_setup())
-            .build_eframe(|cc| {
-                let start = Start {
-                    settings,
-                    chooser: Some(Box::new(Answers(answers))),
-                    home: Some(home),
-                    ..Start::default()
-                };
-                App::new(cc, start)
-            });
-        Self { harness, folder }
-    }
-
-    fn app(&self) -> &App {
-        self.harness.state()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Draws frames until something holds.
-    #[track_caller]
-    fn until(&mut self, what: &str, holds: impl Fn(&App) -> bool) {
-        let begun = Instant::now();
-        loop {
-            self.harness.step();
-            if holds(self.app()) {
-                return;
-            }
-            let problems = self.app().problems();
-            assert!(problems.is_empty(), "waiting until {what}: {problems:?}");
-            assert!(begun.elapsed() < Duration::from_secs(120), "waited too long until {what}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Draws frames until nothing is under way.
-    #[track_caller]
-    fn rest(&mut self) {
-        self.until("nothing is under way", |app| !app.is_busy());
-        self.harness.run_steps(4);
-    }
-
-    fn drop_file(&mut self, path: &Path) {
-        self.harness.input_mut().dropped_files.push(Arc::new(Dropped(path.to_owned())));
-        self.harness.step();
-    }
-
-    #[track_caller]
-    fn open(&mut self, path: &Path) {
-        let before = self.app().document.scene.layers.len();
-        self.drop_file(path);
-        self.until("the file is open", |app| app.document.scene.layers.len() > before);
-        self.rest();
-    }
-
-    #[track_caller]
-    fn click(&mut self, name: &str) {
-        self.harness.get_by_label(name).click();
-        self.harness.run_steps(3);
-    }
-
-    fn key(&mut self, modifiers: Modifiers, key: Key) {
-        self.harness.key_press_modifiers(modifiers, key);
-        self.harness.run_steps(3);
-    }
-
-    #[track_caller]
-    fn pane(&self, name: &str) -> egui::Rect {
-        self.harness.get_by_label(name).rect()
-    }
-
-    fn drag(&mut self, from: Pos2, to: Pos2, button: PointerButton) {
-        let event = |pos: Pos2, pressed: bool| egui::Event::PointerButton {
-            pos,
-            button,
-            pressed,
-            modifiers: Modifiers::NONE,
-        };
-        self.harness.event(egui::Event::PointerMoved(from));
-        self.harness.step();
-        self.harness.event(event(from, true));
-        self.harness.step();
-        for n in 1..=6 {
-            self.harness.event(egui::Event::PointerMoved(from + (to - from) * (n as f32 / 6.0)));
-            self.harness.step();
-        }
-        self.harness.event(event(to, false));
-        self.harness.run_steps(3);
-    }
-
-    /// A picture of the window.
-    fn picture(&mut self) -> image::RgbaImage {
-        self.harness.render().unwrap()
-    }
-}
-
-/// Whether there is an adapter to draw with; says so when there is none.
-fn can_draw(test: &str) -> bool {
-    match viewer::gpu::Gpu::headless() {
-        Ok(_) => true,
-        Err(error) => {
-            skip(test, &error.to_string());
-            false
-        }
-    }
-}
-
-/// Writes a volume made by a function of the world position (RAS+ mm).
-fn write(path: &Path, grid: Grid, value: impl Fn([f64; 3]) -> i16) {
-    let [nk, nj, ni] = grid.shape_kji();
-    let voxels = Shared::from_shape_fn((nk, nj, ni), |(k, j, i)| {
-        value(grid.world_from_voxel.apply([i as f64, j as f64, k as f64]))
-    });
-    let volume =
-        Volume { voxels: Voxels::I16(voxels), grid, scaling: Scaling::NONE, meta: formats::Meta::default() };
-    save(path, vec![volume], Vec::new());
-}
-
-fn save(path: &Path, frames: Vec<Volume>, frame_axes: Vec<FrameAxis>) {
-    let image = Image {
-        frames,
-        frame_axes,
-        format: "nifti",
-        encoding: String::new(),
-        is_picture: false,
-        notices: Vec::new(),
-    };
-    formats::save(Content::Image(&image), path, &Task::silent()).unwrap();
-}
-
-fn sample() -> PathBuf {
-    root().join("assets/sample/head.nii.gz")
-}
+use driver::{Window, can_draw, sample, save, write};
 
 #[test]
 fn open_segment_edit_undo_save() {
@@ -309,7 +123,7 @@ fn right_is_on_the_left_in_all_panes_for_all_axis_orders() {
         });
         window.open(&path);
         // The crosshair passes through the ball.
-        window.harness.state_mut().document.move_cursor(ball);
+        window.app_mut().document.move_cursor(ball);
         window.key(Modifiers::NONE, Key::X); // without its lines
         window.until("the 3-D picture is there", |app| app.has_full_volume_picture());
         window.harness.run_steps(3);
@@ -508,7 +322,7 @@ fn a_session_reopens_as_it_was() {
     window.drag(pane.center(), pane.center() + vec2(30.0, 20.0), PointerButton::Primary);
     window.key(Modifiers::NONE, Key::Escape); // puts the brush down
     window.key(Modifiers::COMMAND, Key::Num2);
-    window.harness.state_mut().document.move_cursor([12.0, -20.0, 30.0]);
+    window.app_mut().document.move_cursor([12.0, -20.0, 30.0]);
     window.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::P);
     window.harness.get_by_label("Command").type_text("save session");
     window.harness.run_steps(3);
@@ -534,53 +348,6 @@ fn a_session_reopens_as_it_was() {
     assert_eq!(now.unsaved().len(), 1, "painted labels are in no file of their own yet");
 }
 
-/// The states that people see most, at both ends of the sizes we promise: nothing may overlap its neighbour or leave
-/// the window. The pictures are left in the folder that `INSULA_SCREENSHOTS` names, for people to look at.
-#[test]
-fn main_states_fit_the_window() {
-    const TEST: &str = "main_states_fit_the_window";
-    if !can_draw(TEST) {
-        return;
-    }
-    let out = std::env::var_os("INSULA_SCREENSHOTS").map(PathBuf::from);
-    for (size, scale, name) in [(vec2(1280.0, 800.0), 1.0, "1280"), (vec2(960.0, 600.0), 2.0, "hidpi")] {
-        let folder = tempfile::tempdir().unwrap();
-        let mut window = Window::in_folder(folder, Settings::default(), Vec::new(), size, scale);
-        window.rest();
-        let keep = |window: &mut Window, state: &str| {
-            let picture = window.picture();
-            if let Some(folder) = &out {
-                picture.save(folder.join(format!("{state}-{name}.png"))).unwrap();
-            }
-            let screen = egui::Rect::from_min_size(Pos2::ZERO, size).expand(1.0);
-            for button in ["File", "Edit", "View", "Models", "Help"] {
-                let found = window.harness.get_all_by_label(button).next().unwrap().rect();
-                assert!(screen.contains_rect(found), "{state} {name}: {button} at {found:?}");
-            }
-        };
-        keep(&mut window, "welcome");
-        window.open(&sample());
-        window.until("the 3-D picture is there", |app| app.has_full_volume_picture());
-        keep(&mut window, "image");
-        window.open(&root().join("assets/sample/head_labels.nii.gz"));
-        window.until("the 3-D picture is there", |app| app.has_full_volume_picture());
-        window.rest();
-        keep(&mut window, "labels");
-        let panes = ["Axial slice", "Coronal slice", "Sagittal slice", "3-D view"].map(|n| window.pane(n));
-        for (n, a) in panes.iter().enumerate() {
-            for b in &panes[n + 1..] {
-                assert!(!a.shrink(1.0).intersects(b.shrink(1.0)), "{a:?} {b:?}");
-            }
-        }
-        window.click("Tools");
-        keep(&mut window, "edit");
-        window.click("3-D");
-        keep(&mut window, "volume");
-        window.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::P);
-        keep(&mut window, "palette");
-    }
-}
-
 #[test]
 fn pictures_of_many_kinds_open() {
     const TEST: &str = "pictures_of_many_kinds_open";
@@ -594,66 +361,4 @@ fn pictures_of_many_kinds_open() {
     window.open(&picture.unwrap());
     assert!(window.app().document.is_flat());
     assert!(window.pane("Axial slice").width() > 500.0, "one large pane");
-}
-
-/// Where the child of `edits_survive_kill_9` lives.
-const CHILD_HOME: &str = "INSULA_TEST_CHILD_HOME";
-
-/// Not a test by itself: run by `edits_survive_kill_9` in a process of its own, which is then killed.
-#[test]
-#[ignore = "run by edits_survive_kill_9"]
-fn child_that_is_killed() {
-    let Some(home) = std::env::var_os(CHILD_HOME).map(PathBuf::from) else { return };
-    let mut window = Window::at_home(home.clone());
-    window.open(&sample());
-    window.click("New labels");
-    window.click("Brush");
-    let centre = window.pane("Axial slice").center();
-    window.drag(centre, centre + vec2(40.0, 20.0), PointerButton::Primary);
-    let labels = window.app().document.scene.layers[1].labels().unwrap();
-    let painted = labels.labels.iter().filter(|v| **v != 0).count();
-    std::fs::write(home.join("painted.tmp"), painted.to_string()).unwrap();
-    std::fs::rename(home.join("painted.tmp"), home.join("painted")).unwrap();
-    std::thread::sleep(Duration::from_secs(120));
-}
-
-#[test]
-fn edits_survive_kill_9() {
-    if !can_draw("edits_survive_kill_9") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let home = folder.path().join("home");
-    std::fs::create_dir_all(&home).unwrap();
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_that_is_killed", "--ignored"])
-        .env(CHILD_HOME, &home)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let told = home.join("painted");
-    let begun = Instant::now();
-    while !told.is_file() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none(),
-            "no child"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    std::thread::sleep(Duration::from_secs(2)); // what two seconds may lose is not asked for
-    child.kill().unwrap();
-    child.wait().unwrap();
-
-    let painted: usize = std::fs::read_to_string(&told).unwrap().parse().unwrap();
-    assert!(painted > 100, "{painted}");
-    let mut window = Window::at_home(home.clone());
-    window.rest();
-    window.harness.get_by_label("Unsaved edits were found");
-    window.click("Recover");
-    window.until("image and labels are there", |app| app.document.scene.layers.len() == 2);
-    window.rest();
-    let labels = window.app().document.scene.layers[1].labels().unwrap();
-    assert_eq!(labels.labels.iter().filter(|v| **v != 0).count(), painted);
-    assert!(labels.grid.is_same(window.app().document.scene.layers[0].grid(), 1e-3));
-    assert_eq!(window.app().document.unsaved().len(), 1);
 }

@@ -23,6 +23,11 @@ fn window(size: egui::Vec2, scale: f32, theme: Theme) -> Window {
     let mut window = Window::in_folder(folder, settings, Vec::new(), size, scale);
     window.until("packs are listed", |app| app.settings.pack.is_some());
     window.rest();
+    // The harness has a theme of its own.
+    let is_dark = window.harness.ctx.global_style().visuals.dark_mode;
+    if is_dark != (theme == Theme::Dark) {
+        window.palette("dark/light");
+    }
     window
 }
 

@@ -168,7 +168,7 @@ impl App {
                 ),
             });
         } else {
-            self.say(ctx, "The graphics were restarted");
+            self.say(ctx, "The graphics were restarted; everything is as it was");
         }
     }
 }

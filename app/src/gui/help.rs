@@ -122,7 +122,7 @@ impl App {
         ui.label(action.label).on_hover_text(action.help);
         let default = action.key.map(commands::key_text).unwrap_or_default();
         let mut text = self.settings.keys.get(action.id).cloned().unwrap_or_else(|| default.clone());
-        let edit = ui.add(egui::TextEdit::singleline(&mut text).desired_width(130.0));
+        let edit = ui.add_sized([150.0, 22.0], egui::TextEdit::singleline(&mut text));
         edit.widget_info(|| {
             egui::WidgetInfo::labeled(egui::Role::TextInput, true, format!("Key of {}", action.label))
         });

@@ -42,6 +42,11 @@ impl Panel {
         self.counting = None;
     }
 
+    /// Leaves a name as it was; false when none was being changed.
+    pub(super) fn stop_renaming(&mut self) -> bool {
+        self.renaming.take().is_some()
+    }
+
     /// Rows of a segmentation's table, and of labels that occur without one (once they were counted).
     pub(super) fn rows(&self, layer: LayerId, table: &LabelTable) -> Vec<LabelEntry> {
         rows(table, self.counts.as_ref().filter(|c| c.0 == layer))
@@ -110,9 +115,10 @@ impl App {
         let voxel_ml = labels.grid.voxel_volume_mm3() / 1000.0;
         ui.add(egui::Label::new(RichText::new(&layer.name).strong()).truncate());
         ui.horizontal(|ui| {
-            let search =
-                TextEdit::singleline(&mut self.labels.search).hint_text("Search").desired_width(120.0);
-            let edit = ui.add(search);
+            ui.spacing_mut().item_spacing.x = 5.0;
+            ui.spacing_mut().button_padding.x = 6.0;
+            let search = TextEdit::singleline(&mut self.labels.search).hint_text("Search");
+            let edit = ui.add(search.desired_width((ui.available_width() - 196.0).max(60.0)));
             edit.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Search labels"));
             if ui.button("All").on_hover_text("Show all labels").clicked() {
                 self.change_table(id, |t| t.entries.iter_mut().for_each(|e| e.visible = true));
@@ -225,16 +231,14 @@ impl App {
                     row.col(|ui| {
                         ui.weak(entry.id.to_string());
                     });
-                    row.col(|ui| {
-                        if name_ui(ui, entry, &mut panel.renaming, asked) {
-                            panel.chosen = entry.id;
-                        }
-                    });
+                    let mut name = None;
+                    row.col(|ui| name = name_ui(ui, entry, &mut panel.renaming, asked));
                     row.col(|ui| {
                         let text = panel.count(id, entry.id).map(|n| format!("{:.2}", n as f64 * voxel_ml));
                         ui.weak(text.unwrap_or_else(|| "…".to_owned()));
                     });
-                    let response = row.response();
+                    // The name lies over the row and takes its clicks.
+                    let response = name.into_iter().fold(row.response(), |row, name| row.union(name));
                     if response.clicked() {
                         panel.chosen = entry.id;
                     }
@@ -328,27 +332,26 @@ fn arrow(ui: &mut Ui, is_descending: bool) {
     ui.painter().add(egui::Shape::convex_polygon(corners, colour, egui::Stroke::NONE));
 }
 
-/// The name, or the field where it is changed; whether it was clicked.
+/// The name, or the field where it is changed.
 fn name_ui(
     ui: &mut Ui,
     entry: &LabelEntry,
     renaming: &mut Option<(u16, String)>,
     asked: &mut Option<RowAction>,
-) -> bool {
+) -> Option<egui::Response> {
     if let Some((id, text)) = renaming
         && *id == entry.id
     {
         let edit = ui.add(TextEdit::singleline(text).desired_width(f32::INFINITY));
         edit.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, "New name"));
         if edit.lost_focus() {
-            if ui.input(|i| !i.key_pressed(egui::Key::Escape)) {
-                *asked = Some(RowAction::Rename(entry.id, text.clone()));
-            }
+            // Escape never comes here: it is a command, which ends the renaming.
+            *asked = Some(RowAction::Rename(entry.id, text.clone()));
             *renaming = None;
         } else if !edit.has_focus() {
             edit.request_focus();
         }
-        return false;
+        return None;
     }
     let colour = if entry.visible { ui.visuals().text_color() } else { ui.visuals().weak_text_color() };
     let label = egui::Label::new(RichText::new(&entry.name).color(colour))
@@ -359,7 +362,7 @@ fn name_ui(
     if label.double_clicked() {
         *renaming = Some((entry.id, entry.name.clone()));
     }
-    label.on_hover_text(format!("{}: double click to rename, right click for more", entry.name)).clicked()
+    Some(label.on_hover_text(format!("{}: double click to rename, right click for more", entry.name)))
 }
 
 /// The voxel of a label nearest to its centre of mass, RAS+ millimetres; none when it does not occur.

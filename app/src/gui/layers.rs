@@ -9,6 +9,9 @@ use super::App;
 use super::theme::{ACCENT, WARNING};
 use crate::commands::Command;
 
+/// A window of fewer points is too narrow for two panels beside the panes.
+const NARROW: f32 = 860.0;
+
 /// What the rows ask for, carried out after they are drawn.
 enum RowAction {
     Activate(LayerId),
@@ -19,8 +22,10 @@ enum RowAction {
 
 impl App {
     pub(super) fn layers_ui(&mut self, ui: &mut Ui) {
-        let mut open = self.settings.panels[0];
-        Panel::left("layers").default_size(264.0).size_range(200.0..=420.0).show_collapsible(
+        // A small window has no room for both panels; this one comes when the other is closed.
+        let gives_way = ui.available_width() < NARROW && self.settings.panels[1];
+        let mut open = self.settings.panels[0] && !gives_way;
+        Panel::left("layers").default_size(264.0).size_range(240.0..=420.0).show_collapsible(
             ui,
             &mut open,
             |ui| {
@@ -33,7 +38,9 @@ impl App {
                 });
             },
         );
-        self.settings.panels[0] = open;
+        if !gives_way {
+            self.settings.panels[0] = open;
+        }
     }
 
     fn stack_ui(&mut self, ui: &mut Ui) {

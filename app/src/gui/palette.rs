@@ -1,6 +1,6 @@
 //! The command palette: every command, found by typing.
 
-use eframe::egui::{self, Context, Key, Modal, RichText, ScrollArea, TextEdit};
+use eframe::egui::{self, Context, Key, Modal, ScrollArea, TextEdit};
 
 use super::App;
 use crate::commands::{self, ACTIONS, Action, Command};
@@ -64,7 +64,6 @@ impl App {
                     let mut button = egui::Button::new(action.label)
                         .selected(n == palette.chosen)
                         .frame_when_inactive(false);
-                    button = button.right_text(RichText::new(action.menu.name()).weak());
                     if let Some(key) = commands::key_of(action, &self.settings) {
                         button = button.shortcut_text(ui.ctx().format_shortcut(&key));
                     }

@@ -177,6 +177,9 @@ impl App {
     }
 
     fn cancel(&mut self, ctx: &Context) {
+        if self.labels.stop_renaming() {
+            return;
+        }
         if self.jobs.running().is_empty() {
             if self.edit.put_down() {
                 return;

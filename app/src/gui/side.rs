@@ -7,7 +7,7 @@ use super::{App, Tab};
 impl App {
     pub(super) fn side_ui(&mut self, ui: &mut Ui) {
         let mut open = self.settings.panels[1];
-        Panel::right("tools").default_size(308.0).size_range(240.0..=460.0).show_collapsible(
+        Panel::right("tools").default_size(308.0).size_range(290.0..=460.0).show_collapsible(
             ui,
             &mut open,
             |ui| {

@@ -75,7 +75,7 @@ impl App {
                 (Mode::Composite, "Volume", "Emission and absorption by the transfer function"),
                 (Mode::Mip, "MIP", "The greatest value along each ray"),
                 (Mode::MinIp, "MinIP", "The least value along each ray"),
-                (Mode::Average, "Average", "The mean value along each ray, like an X-ray picture"),
+                (Mode::Average, "Mean", "The mean value along each ray, like an X-ray picture"),
                 (
                     Mode::Isosurface { value: middle },
                     "Surface",
@@ -114,7 +114,7 @@ impl App {
                 ("Sharpness", &mut light.shininess, 1.0..=100.0),
             ] {
                 ui.horizontal(|ui| {
-                    let label = ui.add_sized([72.0, 18.0], egui::Label::new(name));
+                    let label = named(ui, name, 72.0);
                     ui.add(Slider::new(value, range).max_decimals(2)).labelled_by(label.id);
                 });
             }
@@ -127,7 +127,7 @@ impl App {
         ui.add_enabled_ui(style.visible, |ui| {
             ui.checkbox(&mut style.smooth, "Smooth surfaces");
             ui.horizontal(|ui| {
-                let label = ui.add_sized([72.0, 18.0], egui::Label::new("Opacity"));
+                let label = named(ui, "Opacity", 72.0);
                 ui.add(Slider::new(&mut style.opacity, 0.0..=1.0).max_decimals(2)).labelled_by(label.id);
             });
         });
@@ -176,7 +176,7 @@ impl App {
             for (axis, name) in ["L–R", "P–A", "I–S"].into_iter().enumerate() {
                 ui.horizontal(|ui| {
                     ui.spacing_mut().slider_width = 84.0;
-                    let label = ui.add_sized([34.0, 18.0], egui::Label::new(name));
+                    let label = named(ui, name, 34.0);
                     let a = Slider::new(&mut from[axis], low[axis]..=high[axis]).show_value(false);
                     ui.add(a).labelled_by(label.id).on_hover_text("From");
                     let b = Slider::new(&mut to[axis], low[axis]..=high[axis]).show_value(false);
@@ -232,6 +232,16 @@ impl App {
             None => self.say(ctx, "Nothing is seen there"),
         }
     }
+}
+
+/// A name in front of a slider; names below one another begin at the same place, and so do the sliders.
+fn named(ui: &mut Ui, name: &str, width: f32) -> egui::Response {
+    let layout = egui::Layout::left_to_right(egui::Align::Center);
+    ui.allocate_ui_with_layout(vec2(width, 18.0), layout, |ui| {
+        ui.set_min_width(width);
+        ui.label(name)
+    })
+    .inner
 }
 
 /// Control points over the range of values: drag to move, double click to add, right click to remove or colour.

@@ -11,7 +11,8 @@ impl App {
         egui::CentralPanel::default().show(ui, |ui| {
             let height = ui.available_height();
             ui.vertical_centered(|ui| {
-                ui.add_space((height * 0.16).min(140.0));
+                // All of it is seen in the smallest window.
+                ui.add_space(((height - 390.0) * 0.4).clamp(4.0, 140.0));
                 ui.label(RichText::new("Insula").size(44.0).strong());
                 ui.add_space(2.0);
                 ui.label(RichText::new("See medical images, and what is in them").size(16.0).weak());

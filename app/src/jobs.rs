@@ -182,7 +182,8 @@ impl<T: Send + 'static> Jobs<T> {
         if let Err(error) = std::thread::Builder::new().name(name).spawn(run) {
             // The closure was dropped, and with it the sender: the job ends with this error instead of its result.
             let (failed, news) = sync_channel(1);
-            let _ = failed.send(Message::Ended(Err(anyhow::Error::new(error).context("cannot start a thread"))));
+            let _ =
+                failed.send(Message::Ended(Err(anyhow::Error::new(error).context("cannot start a thread"))));
             self.jobs.push(Job { id, title, began: Instant::now(), cancel, progress, news });
             return id;
         }
@@ -287,7 +288,9 @@ mod tests {
                 Ok(2)
             },
         );
-        assert!(matches!(&wait(&mut jobs)[..], [(job, title, News::Early(1))] if *job == id && title == "five"));
+        assert!(
+            matches!(&wait(&mut jobs)[..], [(job, title, News::Early(1))] if *job == id && title == "five")
+        );
         assert_eq!(jobs.running().len(), 1);
         go.send(()).unwrap();
         assert!(matches!(&wait(&mut jobs)[..], [(_, title, News::Done(2))] if title == "five"));

@@ -58,6 +58,9 @@ impl Source {
     /// The first bytes as text or hexadecimal, for error messages.
     #[must_use]
     pub fn describe_head(&self) -> String {
+        if self.head.is_empty() {
+            return "gzip that holds nothing (or is damaged)".to_owned();
+        }
         let start = &self.head[..self.head.len().min(16)];
         if start.iter().all(|b| b.is_ascii_graphic() || *b == b' ') {
             format!("“{}”", String::from_utf8_lossy(start))

@@ -7,7 +7,8 @@ use formats::{Affine, Content, Grid, Image, Meta, Scaling, Shared, Task, Volume,
 /// 73 MB of values that differ everywhere, on an oblique grid.
 fn large() -> Image {
     let (ni, nj, nk) = (301, 299, 410);
-    let voxels = Shared::from_shape_fn((nk, nj, ni), |(k, j, i)| ((i * 7 + j * 131 + k * 1009) % 4093) as i16 - 900);
+    let voxels =
+        Shared::from_shape_fn((nk, nj, ni), |(k, j, i)| ((i * 7 + j * 131 + k * 1009) % 4093) as i16 - 900);
     let (s, c) = 0.3_f64.sin_cos();
     let world_from_voxel = Affine::from_columns(
         [[0.8 * c, 0.8 * s, 0.0], [-0.9 * s, 0.9 * c, 0.0], [0.0, 0.0, 1.25]],
@@ -62,9 +63,17 @@ fn a_slice_of_a_large_file_is_that_of_the_whole() {
     for (name, keep) in [("large.nii", 0.3), ("large.nii.gz", 0.3)] {
         let path = folder.path().join(name);
         let len = std::fs::metadata(&path).unwrap().len();
-        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len((len as f64 * keep) as u64).unwrap();
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len((len as f64 * keep) as u64)
+            .unwrap();
         assert!(formats::preview(&path, &Task::silent()).unwrap().is_none(), "{name}");
-        assert!(matches!(formats::open(&path, &Task::silent()), Err(formats::Error::Malformed { .. })), "{name}");
+        assert!(
+            matches!(formats::open(&path, &Task::silent()), Err(formats::Error::Malformed { .. })),
+            "{name}"
+        );
     }
 }
 

@@ -119,8 +119,7 @@ fn a_real_brain_is_labelled_with_left_and_right_apart() {
 
 #[test]
 fn storage_order_does_not_matter() {
-    let Some((mut pipeline, folder)) = setup("storage_order_does_not_matter", &["fs_norm.nii.gz"])
-    else {
+    let Some((mut pipeline, folder)) = setup("storage_order_does_not_matter", &["fs_norm.nii.gz"]) else {
         return;
     };
     let scan = volume(&folder.join("fs_norm.nii.gz"));

@@ -17,7 +17,11 @@ fn large(window: &Window) -> std::path::PathBuf {
     let path = window.path("large.nii.gz");
     write(&path, grid, |p| {
         let [x, y, z] = p.map(|v| v as i64);
-        if x * x + y * y + z * z < 6400 { 500 + ((x * 7919 + y * 104_729 + z * 1_299_709) % 211) as i16 } else { 0 }
+        if x * x + y * y + z * z < 6400 {
+            500 + ((x * 7919 + y * 104_729 + z * 1_299_709) % 211) as i16
+        } else {
+            0
+        }
     });
     path
 }

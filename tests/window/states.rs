@@ -181,3 +181,22 @@ fn real_scans_look_right() {
         window.harness.get_by_label("Colours are shown as they are.");
     });
 }
+
+/// Not a check: makes the pictures of the README from our own sample, with the bundled pack.
+#[test]
+#[ignore = "run by hand with INSULA_SCREENSHOTS, to renew assets/sample/window*.png"]
+fn pictures_of_the_readme() {
+    let size = vec2(1280.0, 800.0);
+    let mut window = window(size, 1.0, Theme::Dark);
+    window.open(&sample());
+    window.click("Run");
+    window.until("the result is there", |app| app.document.scene.layers.len() == 2);
+    whole_picture(&mut window);
+    keep(&mut window, size, "window");
+    window.click("Tools");
+    window.click("Brush");
+    let pane = window.pane("Axial slice").center();
+    window.drag(pane + vec2(-60.0, 130.0), pane + vec2(-30.0, 90.0), PointerButton::Primary);
+    whole_picture(&mut window);
+    keep(&mut window, size, "window_edit");
+}

@@ -6,7 +6,8 @@ use app::settings::Settings;
 use eframe::egui::{self, Key, Modifiers, PointerButton, Pos2, vec2};
 use egui_kittest::kittest::{NodeT, Queryable};
 use formats::{
-    Affine, Content, FrameAxis, Grid, LabelEntry, LabelMap, LabelTable, Meta, Scaling, Shared, Task, Volume, Voxels,
+    Affine, Content, FrameAxis, Grid, LabelEntry, LabelMap, LabelTable, Meta, Scaling, Shared, Task, Volume,
+    Voxels,
 };
 use viewer::{Plane, SliceView};
 
@@ -36,10 +37,8 @@ fn balls(path: &Path) -> [usize; 2] {
     let counts = [3, 7].map(|l| labels.iter().filter(|v| **v == l).count());
     let entries =
         vec![LabelEntry::new(3, "Big, round", [200, 60, 40]), LabelEntry::new(7, "Small", [40, 90, 220])];
-    let grid = Grid {
-        size_ijk: [40; 3],
-        world_from_voxel: Affine::scale_shift([1.5; 3], [-30.0, -30.0, -30.0]),
-    };
+    let grid =
+        Grid { size_ijk: [40; 3], world_from_voxel: Affine::scale_shift([1.5; 3], [-30.0, -30.0, -30.0]) };
     let map = LabelMap { labels, grid, table: LabelTable { entries }, meta: Meta::default() };
     formats::save(Content::Labels(&map), path, &Task::silent()).unwrap();
     counts
@@ -215,26 +214,21 @@ fn a_turntable_turns_once_round() {
     let mut window = with_answers(&["."]);
     let path = window.path("marker.nii.gz");
     // A ball at the patient's right: at a quarter of the turn it lies before or behind the middle.
-    let grid = Grid {
-        size_ijk: [24; 3],
-        world_from_voxel: Affine::scale_shift([4.0; 3], [-46.0, -46.0, -46.0]),
-    };
-    write(&path, grid, |p| {
-        if formats::affine::norm([p[0] - 28.0, p[1], p[2]]) < 12.0 { 1000 } else { 0 }
-    });
+    let grid =
+        Grid { size_ijk: [24; 3], world_from_voxel: Affine::scale_shift([4.0; 3], [-46.0, -46.0, -46.0]) };
+    write(&path, grid, |p| if formats::affine::norm([p[0] - 28.0, p[1], p[2]]) < 12.0 { 1000 } else { 0 });
     window.open(&path);
     window.palette("save turntable");
     window.rest();
-    let picture = |n: usize| {
-        image::open(window.path(&format!("turntable_{n:03}.png"))).unwrap().to_rgb8()
-    };
+    let picture = |n: usize| image::open(window.path(&format!("turntable_{n:03}.png"))).unwrap().to_rgb8();
     assert!(!window.path("turntable_072.png").exists());
     // Mean column of what is lit, from the middle.
     let place = |n: usize| {
         let picture = picture(n);
         assert_eq!(picture.dimensions(), (800, 800));
         let ground = picture.get_pixel(2, 2).0;
-        let lit = picture.enumerate_pixels().filter(|(_, _, p)| (0..3).any(|c| p.0[c].abs_diff(ground[c]) > 60));
+        let lit =
+            picture.enumerate_pixels().filter(|(_, _, p)| (0..3).any(|c| p.0[c].abs_diff(ground[c]) > 60));
         let columns: Vec<f64> = lit.map(|(x, _, _)| f64::from(x) - 400.0).collect();
         assert!(columns.len() > 200, "picture {n}: {} pixels", columns.len());
         columns.iter().sum::<f64>() / columns.len() as f64
@@ -308,7 +302,8 @@ fn colours_and_flat_pictures() {
 
     let mut window = Window::new(Settings::default(), Vec::new());
     let path = window.path("flat.png");
-    let picture = image::RgbImage::from_fn(64, 48, |x, _| image::Rgb(if x < 32 { [250, 0, 0] } else { [0, 0, 250] }));
+    let picture =
+        image::RgbImage::from_fn(64, 48, |x, _| image::Rgb(if x < 32 { [250, 0, 0] } else { [0, 0, 250] }));
     picture.save(&path).unwrap();
     window.open(&path);
     assert!(window.app().document.is_flat());

@@ -141,7 +141,9 @@ pub fn main() -> ExitCode {
         }
     };
     let console = Console::new(cli.quiet);
-    let interrupt = match Interrupt::listen() {
+    // The window has nothing to finish: signals end it at once, its journal holds the edits, and no thread watches for them.
+    let is_window = cli.verb.is_none() && cli.batch.batch.is_none();
+    let interrupt = match if is_window { Ok(Interrupt::default()) } else { Interrupt::listen() } {
         Ok(interrupt) => interrupt,
         Err(error) => {
             console.complain(&format!("error: cannot listen for signals: {error}"));

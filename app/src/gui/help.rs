@@ -60,7 +60,8 @@ impl App {
             ui.separator();
             ui.label(RichText::new("Keys").strong());
             ui.weak("Write a key as Ctrl+Shift+P; leave it empty for none.");
-            ScrollArea::vertical().max_height(300.0).show(ui, |ui| {
+            let height = (ui.ctx().content_rect().height() - 320.0).clamp(100.0, 300.0);
+            ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
                 egui::Grid::new("keys").num_columns(3).striped(true).show(ui, |ui| {
                     for action in ACTIONS {
                         self.key_row(ui, action);

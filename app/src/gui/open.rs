@@ -138,7 +138,8 @@ impl App {
         if let Some(id) = preview.filter(|_| is_labels) {
             self.document.remove(id);
         }
-        let is_first = self.document.is_empty() || (self.document.scene.layers.len() == 1 && preview.is_some());
+        let is_first =
+            self.document.is_empty() || (self.document.scene.layers.len() == 1 && preview.is_some());
         match (file.content, file.look) {
             (Opened::Image(image), look) => {
                 let is_volume = image.first().grid.size_ijk[2] > 1 && !image.first().voxels.is_colour();

@@ -58,15 +58,18 @@ impl App {
             if edit.changed() {
                 palette.chosen = 0;
             }
-            ScrollArea::vertical().max_height(360.0).show(ui, |ui| {
+            // As high with few rows as with many: the list stands still while words are typed.
+            let height = (ui.ctx().content_rect().height() - 120.0).clamp(120.0, 360.0);
+            ScrollArea::vertical().max_height(height).auto_shrink(false).show(ui, |ui| {
                 for (n, (action, _)) in found.iter().enumerate() {
                     let is_available = (action.available)(&self.document);
                     let mut button = egui::Button::new(action.label)
                         .selected(n == palette.chosen)
                         .frame_when_inactive(false);
-                    if let Some(key) = commands::key_of(action, &self.settings) {
-                        button = button.shortcut_text(ui.ctx().format_shortcut(&key));
-                    }
+                    let key = commands::key_of(action, &self.settings);
+                    // Also where there is none: a text at the right keeps the label at the left.
+                    button =
+                        button.shortcut_text(key.map_or_else(String::new, |k| ui.ctx().format_shortcut(&k)));
                     let response = ui.add_enabled_ui(is_available, |ui| {
                         ui.add_sized([ui.available_width(), 24.0], button)
                     });

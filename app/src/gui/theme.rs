@@ -39,6 +39,7 @@ pub fn choose(ctx: &Context, theme: Theme) {
 
 fn dark() -> Visuals {
     let mut v = Visuals::dark();
+    v.weak_text_color = Some(Color32::from_rgb(146, 152, 160));
     v.panel_fill = Color32::from_rgb(27, 30, 35);
     v.window_fill = Color32::from_rgb(33, 36, 42);
     v.extreme_bg_color = Color32::from_rgb(17, 19, 22);
@@ -61,6 +62,7 @@ fn dark() -> Visuals {
 
 fn light() -> Visuals {
     let mut v = Visuals::light();
+    v.weak_text_color = Some(Color32::from_rgb(92, 98, 106));
     v.panel_fill = Color32::from_rgb(243, 244, 246);
     v.faint_bg_color = Color32::from_rgb(232, 234, 238);
     v.selection.bg_fill = Color32::from_rgb(160, 221, 213);

@@ -5,7 +5,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
-use ndarray::{Array1, ArcArray};
+use ndarray::{ArcArray, Array1};
 use nifti::NiftiType;
 
 use crate::error::{Error, Result};
@@ -15,9 +15,9 @@ use crate::source::Source;
 use crate::task::Task;
 use crate::volume::{Image, Meta, Volume};
 
+use super::affine;
 use super::header::{self, Header, Order};
 use super::read::{self, Stored};
-use super::affine;
 
 /// Bytes inflated between two looks at the cancel flag.
 const STEP: usize = 1 << 20;
@@ -54,7 +54,9 @@ fn slice<T: Stored>(source: &Source, h: Header, task: &Task) -> Result<Option<Im
     let all = read::product(path, &h.dims)?.checked_mul(element);
     let per_slice = ni.checked_mul(nj);
     let slice_bytes = per_slice.and_then(|n| (n as u64).checked_mul(element));
-    let (Some(all), Some(per_slice), Some(slice_bytes)) = (all, per_slice, slice_bytes) else { return Ok(None) };
+    let (Some(all), Some(per_slice), Some(slice_bytes)) = (all, per_slice, slice_bytes) else {
+        return Ok(None);
+    };
     let mut notices = Vec::new();
     let offset = read::single_offset(path, &h, &mut notices)?;
     let Some(end) = all.checked_add(offset) else { return Ok(None) };
@@ -68,7 +70,8 @@ fn slice<T: Stored>(source: &Source, h: Header, task: &Task) -> Result<Option<Im
     let start = offset + k as u64 * slice_bytes;
     let mut voxels = vec![T::zeroed(); per_slice];
     let room = bytemuck::cast_slice_mut::<T, u8>(&mut voxels);
-    let is_there = if source.is_gzip { inflated(path, start, room, task)? } else { sought(path, start, room)? };
+    let is_there =
+        if source.is_gzip { inflated(path, start, room, task)? } else { sought(path, start, room)? };
     if !is_there {
         return Ok(None);
     }

@@ -80,7 +80,7 @@ pub(super) fn remark(source: &Grid, full: &Grid, m: &Manifest, notices: &mut Vec
     if is_resampled(source, m) {
         notices.push(Notice::info(
             "resampled",
-            format!("The image ({}) was brought to {} for the network.", describe(source), describe(full)),
+            format!("The network sees the image ({}) as {}.", describe(source), describe(full)),
         ));
         let (coarsest, finest) = (max3(source.spacing_mm()), max3(full.spacing_mm()));
         if coarsest > 2.5 * finest {

@@ -44,7 +44,8 @@ pub fn open(path: &Path, as_labels: Option<bool>, task: &Task) -> anyhow::Result
 }
 
 /// Whether a file name has one of the words that segmentations are named with.
-fn is_named_like_labels(path: &Path) -> bool {
+#[must_use]
+pub fn is_named_like_labels(path: &Path) -> bool {
     let stem = formats::registry::stem(path);
     let name = stem.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).collect();

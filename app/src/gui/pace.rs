@@ -69,7 +69,8 @@ impl App {
             pace.taken.push([now.thread - last.thread, now.process - last.process].map(|s| s * 1000.0));
         }
         pace.last = Some(now);
-        let steps = if pace.taken.len() / SWEEP % 2 == 0 { 1 } else { -1 };
+        let is_forth = (pace.taken.len() / SWEEP).is_multiple_of(2);
+        let steps = if is_forth { 1 } else { -1 };
         if pace.taken.len() < WARM_UP + FRAMES {
             for plane in Plane::ALL {
                 self.document.scroll(plane, steps);

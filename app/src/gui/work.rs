@@ -146,6 +146,10 @@ pub fn open(path: &Path, as_labels: Option<bool>, task: &Task) -> anyhow::Result
 /// # Errors
 /// Those of the reader.
 pub fn open_early(path: &Path, task: &Task, early: &Early<Product>) -> anyhow::Result<Product> {
+    if crate::open::is_named_like_labels(path) {
+        // A slice would be shown in greys, and become a segmentation in colours.
+        return open(path, None, task);
+    }
     std::thread::scope(|scope| {
         // On a thread of its own, so that it costs the whole nothing where there is a second processor.
         let is_over = Cancel::default();

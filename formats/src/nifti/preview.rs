@@ -32,21 +32,21 @@ pub fn preview(source: &Source, task: &Task) -> Result<Option<Image>> {
     }
     let h = header::parse(path, &source.head, false)?;
     match h.voxel_type(path)? {
-        NiftiType::Uint8 => slice::<u8>(source, h, task),
-        NiftiType::Int8 => slice::<i8>(source, h, task),
-        NiftiType::Uint16 => slice::<u16>(source, h, task),
-        NiftiType::Int16 => slice::<i16>(source, h, task),
-        NiftiType::Uint32 => slice::<u32>(source, h, task),
-        NiftiType::Int32 => slice::<i32>(source, h, task),
-        NiftiType::Float32 => slice::<f32>(source, h, task),
-        NiftiType::Float64 => slice::<f64>(source, h, task),
-        NiftiType::Rgb24 => slice::<[u8; 3]>(source, h, task),
-        NiftiType::Rgba32 => slice::<[u8; 4]>(source, h, task),
+        NiftiType::Uint8 => slice::<u8>(source, &h, task),
+        NiftiType::Int8 => slice::<i8>(source, &h, task),
+        NiftiType::Uint16 => slice::<u16>(source, &h, task),
+        NiftiType::Int16 => slice::<i16>(source, &h, task),
+        NiftiType::Uint32 => slice::<u32>(source, &h, task),
+        NiftiType::Int32 => slice::<i32>(source, &h, task),
+        NiftiType::Float32 => slice::<f32>(source, &h, task),
+        NiftiType::Float64 => slice::<f64>(source, &h, task),
+        NiftiType::Rgb24 => slice::<[u8; 3]>(source, &h, task),
+        NiftiType::Rgba32 => slice::<[u8; 4]>(source, &h, task),
         _ => Ok(None),
     }
 }
 
-fn slice<T: Stored>(source: &Source, h: Header, task: &Task) -> Result<Option<Image>> {
+fn slice<T: Stored>(source: &Source, h: &Header, task: &Task) -> Result<Option<Image>> {
     let path = source.path.as_path();
     let size_ijk = read::size_ijk(path, &h.dims)?;
     let [ni, nj, nk] = size_ijk;
@@ -58,7 +58,7 @@ fn slice<T: Stored>(source: &Source, h: Header, task: &Task) -> Result<Option<Im
         return Ok(None);
     };
     let mut notices = Vec::new();
-    let offset = read::single_offset(path, &h, &mut notices)?;
+    let offset = read::single_offset(path, h, &mut notices)?;
     let Some(end) = all.checked_add(offset) else { return Ok(None) };
     // The same bytes that the reader will ask for must be there, or may be.
     let most = if source.is_gzip { source.len.saturating_mul(MAX_RATIO) } else { source.len };
@@ -81,11 +81,11 @@ fn slice<T: Stored>(source: &Source, h: Header, task: &Task) -> Result<Option<Im
     let array: ArcArray<T, _> = Array1::from_vec(voxels).into_shared();
     let array = array.into_shape_with_order((1, nj, ni));
     let array = array.map_err(|e| Error::Argument(format!("voxels do not fit their shape: {e}")))?;
-    let placement = affine::placement(&h, size_ijk, &mut notices);
+    let placement = affine::placement(h, size_ijk, &mut notices);
     let volume = Volume {
         voxels: T::wrap(array),
         grid: placement.grid.window([0, 0, i64::try_from(k).unwrap_or(0)], [ni, nj, 1]),
-        scaling: read::scaling(&h, T::SCALES, &mut notices),
+        scaling: read::scaling(h, T::SCALES, &mut notices),
         meta: Meta { path: Some(path.to_owned()), affine_source: placement.source, ..Meta::default() },
     };
     Ok(Some(Image {

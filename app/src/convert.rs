@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use formats::voxels::Scalar;
-use formats::{Content, Image, Scaling, Shared, Task, Voxels, for_scalar};
+use formats::{Content, Image, LabelMap, Notice, Scaling, Shared, Task, Volume, Voxels, for_scalar};
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
+use crate::dicom::{self, Derived, LabelObject};
 use crate::failure::Usage;
 
 /// What to convert and how.
@@ -23,6 +24,15 @@ pub struct Convert {
     pub dtype: Option<Dtype>,
     /// Whether the file is a label map; decided by content when none.
     pub labels: Option<bool>,
+    /// Which series of a folder, archive or DICOMDIR.
+    #[serde(default)]
+    pub series: Option<String>,
+    /// The DICOM images that a DICOM segmentation or structure set is of: read from, or to be written for.
+    #[serde(default)]
+    pub source: Option<PathBuf>,
+    /// What is written when the output ends in `.dcm`.
+    #[serde(default)]
+    pub object: LabelObject,
     /// Whether an existing output may be replaced.
     pub overwrite: bool,
 }
@@ -70,7 +80,22 @@ pub fn convert(request: &Convert, task: &Task) -> anyhow::Result<Converted> {
         return Err(Usage(format!("{}: there is no such folder; create it first", folder.display())).into());
     }
     task.at("reading", 0.0)?;
-    let mut image = formats::open(input, task)?;
+    let source = match &request.source {
+        Some(path) => Some(dicom::open_image(path, request.series.as_deref(), task)?),
+        None => None,
+    };
+    let source = source.as_ref().map(formats::Image::first);
+    let is_dicom = output.extension().is_some_and(|e| e.eq_ignore_ascii_case("dcm"));
+    if let Some(kind) = Derived::of_file(input) {
+        let (labels, notices) = dicom::open_labels(input, kind, source, task)?;
+        return write_labels(request, &labels, source, is_dicom, notices, task);
+    }
+    let series = request.series.as_deref().filter(|_| request.source.is_none());
+    let mut image = dicom::open_image(input, series, task)?;
+    if is_dicom {
+        let labels = image.first().to_labels()?;
+        return write_labels(request, &labels, source, is_dicom, image.notices, task);
+    }
     if let Some(frame) = request.frame {
         let count = image.frames.len();
         if frame >= count {
@@ -111,6 +136,33 @@ pub fn convert(request: &Convert, task: &Task) -> anyhow::Result<Converted> {
         summary: format!("{}, {kind}", image.shape_text()),
         notices: image.notices,
     })
+}
+
+/// Writes a segmentation in the format of the output's name, or as a DICOM object.
+fn write_labels(
+    request: &Convert,
+    labels: &LabelMap,
+    source: Option<&Volume>,
+    is_dicom: bool,
+    mut notices: Vec<Notice>,
+    task: &Task,
+) -> anyhow::Result<Converted> {
+    task.at("writing", 0.5)?;
+    let output = &request.output;
+    if is_dicom {
+        let source = source.ok_or_else(|| {
+            Usage(format!(
+                "{}: a DICOM object refers to the images it is of; give their folder with --source",
+                output.display()
+            ))
+        })?;
+        notices.extend(dicom::write_labels(labels, source, request.object, "", output, task)?);
+    } else {
+        formats::save(Content::Labels(labels), output, task)?;
+    }
+    let [i, j, k] = labels.grid.size_ijk;
+    let kind = if is_dicom { "DICOM object" } else { "label map" };
+    Ok(Converted { output: output.clone(), summary: format!("{i}×{j}×{k}, {kind}"), notices })
 }
 
 /// Integers with a table of label names, and one frame: what segmentation programs write.

@@ -50,7 +50,10 @@ pub fn run(request: &Evaluate, task: &Task) -> anyhow::Result<Evaluation> {
 /// # Errors
 /// Those of reading; files of several frames, or with values that are no labels.
 pub fn read(path: &Path, task: &Task) -> anyhow::Result<LabelMap> {
-    let image = formats::open(path, task)?;
+    if let Some(kind) = crate::dicom::Derived::of_file(path) {
+        return Ok(crate::dicom::open_labels(path, kind, None, task)?.0);
+    }
+    let image = crate::dicom::open_image(path, None, task)?;
     match image.frames.as_slice() {
         [volume] => Ok(volume.to_labels()?),
         frames => bail!("{}: {} frames; a label map has one", path.display(), frames.len()),

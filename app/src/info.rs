@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use formats::{AffineSource, FrameAxis, LabelEntry, Notice, Scaling, Statistics, Task};
+use formats::{
+    AffineSource, FrameAxis, Image, LabelEntry, LabelMap, Meta, Notice, Scaling, Statistics, Task, Volume, Voxels,
+};
 use serde::{Deserialize, Serialize};
 
 /// The description of an image file. The field names are the keys of `insula info --json` and stay stable.
@@ -60,12 +62,18 @@ pub struct FileInfo {
     pub notices: Vec<Notice>,
 }
 
-/// Reads a file whole and describes it.
+/// Reads a file whole (or a series of a collection) and describes it.
 ///
 /// # Errors
-/// Those of [`formats::open`].
-pub fn info(file: &Path, task: &Task) -> anyhow::Result<FileInfo> {
-    let image = formats::open(file, task)?;
+/// Those of [`crate::dicom::open_image`]; a DICOM segmentation is described as the image of its numbers.
+pub fn info(file: &Path, series: Option<&str>, task: &Task) -> anyhow::Result<FileInfo> {
+    let image = match crate::dicom::Derived::of_file(file) {
+        Some(kind) => {
+            let (labels, notices) = crate::dicom::open_labels(file, kind, None, task)?;
+            image_of(labels, notices)?
+        }
+        None => crate::dicom::open_image(file, series, task)?,
+    };
     let file_bytes = std::fs::metadata(file).map_err(formats::Error::io(file, "read"))?.len();
     let first = image.first();
     let (grid, meta) = (&first.grid, &first.meta);
@@ -98,6 +106,20 @@ pub fn info(file: &Path, task: &Task) -> anyhow::Result<FileInfo> {
         labels: meta.labels.as_ref().map(|t| t.entries.clone()),
         facts: meta.facts.clone(),
         notices: image.notices,
+    })
+}
+
+/// A segmentation as an image of its numbers, with its label table.
+fn image_of(labels: LabelMap, notices: Vec<Notice>) -> formats::Result<Image> {
+    let mut volume = Volume::new(Voxels::U16(labels.labels), labels.grid)?;
+    volume.meta = Meta { labels: Some(labels.table), ..labels.meta };
+    Ok(Image {
+        frames: vec![volume],
+        frame_axes: Vec::new(),
+        format: "dicom",
+        encoding: "DICOM segmentation".to_owned(),
+        is_picture: false,
+        notices,
     })
 }
 

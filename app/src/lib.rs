@@ -15,6 +15,7 @@ pub mod commands;
 mod console;
 mod convert;
 mod deid;
+pub mod dicom;
 pub mod document;
 mod evaluate;
 mod failure;

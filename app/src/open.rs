@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use formats::{Image, LabelMap, Task};
+use formats::{Image, LabelMap, Task, Volume};
+
+use crate::dicom;
 
 /// NIfTI intent code of a label map (nifti1.h, `NIFTI_INTENT_LABEL`).
 const INTENT_LABEL: i16 = 1002;
@@ -20,10 +22,22 @@ pub enum Opened {
 /// Reads a file and decides whether it is a segmentation: when it carries a label table, says so (NIfTI intent), or
 /// holds whole numbers only and is named like one. `as_labels` decides instead where given.
 ///
+/// A folder, archive or DICOMDIR gives its series when there is only one. DICOM segmentations and structure sets are put on
+/// `source`, the image they are of, when it is theirs.
+///
 /// # Errors
 /// Those of the reader; values that cannot be labels when labels were asked for.
-pub fn open(path: &Path, as_labels: Option<bool>, task: &Task) -> anyhow::Result<Opened> {
-    let image = formats::open(path, task)?;
+pub fn open(
+    path: &Path,
+    as_labels: Option<bool>,
+    source: Option<&Volume>,
+    task: &Task,
+) -> anyhow::Result<Opened> {
+    if let Some(kind) = dicom::Derived::of_file(path) {
+        let (labels, notices) = dicom::open_labels(path, kind, source, task)?;
+        return Ok(Opened::Labels(Box::new(labels), notices));
+    }
+    let image = dicom::open_image(path, None, task)?;
     let volume = image.first();
     let single = image.frames.len() == 1 && !volume.voxels.is_colour() && !volume.voxels.is_complex();
     let claims = volume.meta.labels.is_some() || volume.meta.intent_code == INTENT_LABEL;

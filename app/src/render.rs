@@ -133,7 +133,9 @@ fn load(request: &Render, task: &Task) -> anyhow::Result<(Document, Vec<(String,
     for (file, as_labels) in files.chain(request.labels.iter().map(|f| (f, Some(true)))) {
         let name = name_of(file);
         task.at("reading", 0.0)?;
-        let told = match open(file, as_labels, task)? {
+        // Structure sets are outlines on the image before them.
+        let source = document.active_image().and_then(|id| document.images.get(&id)).map(|i| i.first().clone());
+        let told = match open(file, as_labels, source.as_ref(), task)? {
             Opened::Image(image) => {
                 let told = image.notices.clone();
                 let statistics = image.statistics();

@@ -22,8 +22,11 @@ use crate::render::{Render, Rendered};
 pub enum Request {
     /// Say what a file is.
     Info {
-        /// The file.
+        /// The file, or a folder, archive or DICOMDIR with DICOM.
         file: PathBuf,
+        /// This series of it; a list of all when none.
+        #[serde(default)]
+        series: Option<String>,
     },
     /// Write an image in another format or type.
     Convert(Convert),
@@ -64,6 +67,8 @@ pub enum Request {
 pub enum Outcome {
     /// Of [`Request::Info`].
     Info(Box<FileInfo>),
+    /// Of [`Request::Info`] for a folder, archive or DICOMDIR.
+    Collection(Box<crate::dicom::CollectionInfo>),
     /// Of [`Request::Convert`].
     Converted(crate::convert::Converted),
     /// Of [`Request::Deid`]. The files themselves were told to the listener.
@@ -93,7 +98,12 @@ pub enum Outcome {
 /// Those of the libraries below, with the file or case as context.
 pub fn perform(request: &Request, listener: &dyn Listener, task: &Task) -> anyhow::Result<Outcome> {
     Ok(match request {
-        Request::Info { file } => Outcome::Info(Box::new(crate::info::info(file, task)?)),
+        Request::Info { file, series: None } if crate::dicom::is_collection(file) => {
+            Outcome::Collection(Box::new(crate::dicom::collection_info(file, task)?))
+        }
+        Request::Info { file, series } => {
+            Outcome::Info(Box::new(crate::info::info(file, series.as_deref(), task)?))
+        }
         Request::Deid(deid) => Outcome::Deidentified(crate::deid::run(deid, listener, task)?),
         Request::Evaluate(evaluate) => Outcome::Evaluated(Box::new(crate::evaluate::run(evaluate, task)?)),
         Request::ExportMeshes(export) => Outcome::Meshes(crate::mesh::run(export, task)?),

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use formats::dicom::Stack;
 use formats::registry::stem;
 use models::Manifest;
 use serde::{Deserialize, Serialize};
 
 /// One item of a batch: files that are segmented together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CaseFiles {
     /// Unique within the batch; outputs are named by it.
     pub name: String,
@@ -16,6 +18,9 @@ pub struct CaseFiles {
     pub files: Vec<PathBuf>,
     /// Why the case cannot be run, e.g. a missing channel.
     pub problem: Option<String>,
+    /// The DICOM slices that the files hold; they are then one channel.
+    #[serde(skip)]
+    pub stack: Option<Arc<Stack>>,
 }
 
 /// Groups files into cases, sorted by name.
@@ -30,19 +35,60 @@ pub fn group(files: &[PathBuf], manifest: &Manifest, is_explicit: bool) -> Vec<C
     let grouping = manifest.group(files);
     let mut cases = Vec::new();
     for case in grouping.cases {
-        cases.push(CaseFiles { name: tidy(&case.name), files: case.channels, problem: None });
+        cases.push(CaseFiles { name: tidy(&case.name), files: case.channels, ..CaseFiles::default() });
     }
     for case in grouping.incomplete {
-        cases.push(CaseFiles { name: tidy(&case.name), files: case.files, problem: Some(case.why) });
+        cases.push(CaseFiles {
+            name: tidy(&case.name),
+            files: case.files,
+            problem: Some(case.why),
+            stack: None,
+        });
     }
     if cases.is_empty() && is_explicit && grouping.unmatched.len() == manifest.input.channels.len() {
         // In the order of naming, which the grouping need not keep.
-        cases.push(CaseFiles { name: stem_text(&files[0]), files: files.to_vec(), problem: None });
+        cases.push(CaseFiles {
+            name: stem_text(&files[0]),
+            files: files.to_vec(),
+            ..CaseFiles::default()
+        });
     } else {
         for file in grouping.unmatched {
-            cases.push(CaseFiles { name: stem_text(&file), files: vec![file], problem: None });
+            cases.push(CaseFiles {
+                name: stem_text(&file),
+                files: vec![file],
+                ..CaseFiles::default()
+            });
         }
     }
+    finish(cases)
+}
+
+/// The cases of DICOM series: one per stack with a place in the patient. Pictures (radiographs, cines, captures) are
+/// left out, as those of other formats are. A pack with several channels cannot say which series is which.
+pub fn of_series(tree: &formats::dicom::Tree, manifest: &Manifest) -> Vec<CaseFiles> {
+    let channels = manifest.input.channels.len();
+    let problem = (channels > 1).then(|| {
+        format!(
+            "the pack wants {channels} channels, and one DICOM series is one; convert the series with `insula convert` \
+             and name the files after their channels"
+        )
+    });
+    let volumes = crate::dicom::stacks(tree).filter(|(_, stack)| {
+        stack.kind == formats::dicom::Kind::Volume && stack.grid.size_ijk[2] > 1
+    });
+    volumes
+        .map(|(series, stack)| CaseFiles {
+            name: crate::dicom::stack_name(series, stack),
+            files: stack.records().iter().map(|r| r.path.clone()).collect(),
+            problem: problem.clone(),
+            stack: Some(Arc::new(stack.clone())),
+        })
+        .collect()
+}
+
+/// Names made unique, in the order of names.
+pub fn finish(mut cases: Vec<CaseFiles>) -> Vec<CaseFiles> {
     name_apart(&mut cases);
     cases.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.files.cmp(&b.files)));
     cases
@@ -67,6 +113,10 @@ fn name_apart(cases: &mut [CaseFiles]) {
         }
         let mut changed = false;
         for n in clashing {
+            // Names of DICOM series hold no patient data, and folders often do.
+            if cases[n].stack.is_some() {
+                continue;
+            }
             let mut parents = cases[n].files[0].parent().map(Path::iter).into_iter().flatten().rev();
             if let Some(folder) = parents
                 .nth(depth - 1)

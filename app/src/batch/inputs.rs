@@ -19,6 +19,8 @@ pub struct Files {
     pub paths: Vec<PathBuf>,
     /// Remarks for the user, e.g. on a glob that matches nothing.
     pub remarks: Vec<String>,
+    /// Files that are DICOM, or may be by their names, and collections of such: to be scanned for series.
+    pub dicom: Vec<PathBuf>,
     /// Whether every file was named one by one, so that their order means something.
     pub is_explicit: bool,
     seen: BTreeSet<PathBuf>,
@@ -58,7 +60,7 @@ impl Files {
 
     fn add_input(&mut self, input: &str, out: &Path) -> anyhow::Result<()> {
         let path = Path::new(input);
-        let before = self.paths.len();
+        let before = self.count();
         if path.is_dir() {
             self.add_folder(path, out);
         } else if !path.exists() && input.contains(['*', '?', '[']) {
@@ -72,13 +74,19 @@ impl Files {
                     self.add_folder(&found, out);
                 } else if is_wanted(&found) {
                     self.add(found);
+                } else if may_be_dicom(&found) {
+                    self.add_dicom(found);
                 }
             }
+        } else if crate::dicom::is_collection(path) || crate::dicom::is_dicom_file(path) {
+            self.is_explicit = false;
+            self.add_dicom(path.to_owned());
+            return Ok(());
         } else {
             self.add(path.to_owned());
             return Ok(());
         }
-        if self.paths.len() == before {
+        if self.count() == before {
             self.remarks.push(format!("{input}: no image files found"));
         }
         Ok(())
@@ -96,17 +104,31 @@ impl Files {
         for entry in entries {
             match entry {
                 Ok(e) if e.file_type().is_file() && is_wanted(e.path()) => self.add(e.into_path()),
+                Ok(e) if e.file_type().is_file() && may_be_dicom(e.path()) => self.add_dicom(e.into_path()),
                 Ok(_) => {}
                 Err(error) => self.remarks.push(format!("skipped: {error}")),
             }
         }
     }
 
+    fn count(&self) -> usize {
+        self.paths.len() + self.dicom.len()
+    }
+
     fn add(&mut self, path: PathBuf) {
-        let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
-        if self.seen.insert(identity) {
+        if self.is_new(&path) {
             self.paths.push(path);
         }
+    }
+
+    fn add_dicom(&mut self, path: PathBuf) {
+        if self.is_new(&path) {
+            self.dicom.push(path);
+        }
+    }
+
+    fn is_new(&mut self, path: &Path) -> bool {
+        self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
     }
 }
 
@@ -121,7 +143,20 @@ fn is_wanted(path: &Path) -> bool {
         && ["hdr", "hdr.gz", "HDR"]
             .iter()
             .any(|e| path.with_file_name(format!("{}.{e}", stem_of_pair(path))).exists());
-    !PICTURES.contains(&format.id()) && !stem.ends_with("_seg") && !stem.ends_with("-seg") && !is_pair_data
+    format.id() != "dicom" && !PICTURES.contains(&format.id()) && !stem.ends_with("_seg") && !stem.ends_with("-seg") && !is_pair_data
+}
+
+/// Whether a file found in a folder is worth a look for DICOM: such a name, or none that says anything. Archives and
+/// DICOMDIRs are taken only when named: their content usually lies beside them.
+fn may_be_dicom(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    let is_index = name.eq_ignore_ascii_case("DICOMDIR");
+    let is_text = path.extension().is_some_and(|e| {
+        ["json", "txt", "csv", "tsv", "md", "html", "xml", "bval", "bvec", "zip", "gz", "py", "log", "pdf"]
+            .iter()
+            .any(|t| e.eq_ignore_ascii_case(t))
+    });
+    !is_index && !is_text && format_for_name(name).is_none_or(|f| f.id() == "dicom")
 }
 
 fn stem_of_pair(path: &Path) -> String {

@@ -103,6 +103,10 @@ pub enum OutputFormat {
     #[value(name = "mha")]
     #[serde(rename = "mha")]
     Mha,
+    /// DICOM SEG that refers to the images; for DICOM inputs.
+    #[value(name = "dicom-seg")]
+    #[serde(rename = "dicom-seg")]
+    DicomSeg,
 }
 
 impl OutputFormat {
@@ -112,6 +116,7 @@ impl OutputFormat {
             Self::NiiGz => "nii.gz",
             Self::Nrrd => "nrrd",
             Self::Mha => "mha",
+            Self::DicomSeg => "dcm",
         }
     }
 }
@@ -124,12 +129,20 @@ impl OutputFormat {
 pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Result<Tally> {
     let mut segmenter = crate::segment::PackSegmenter::new(batch)?;
     let files = Files::find(&batch.inputs, &batch.lists, &batch.out)?;
-    let all = cases::group(&files.paths, segmenter.manifest(), files.is_explicit);
+    let mut all = cases::group(&files.paths, segmenter.manifest(), files.is_explicit && files.dicom.is_empty());
+    let mut scanned = Vec::new();
+    if !files.dicom.is_empty() {
+        let tree = formats::dicom::scan(&files.dicom, task)?;
+        all.extend(cases::of_series(&tree, segmenter.manifest()));
+        all = cases::finish(all);
+        scanned = tree.notices;
+    }
     if all.is_empty() {
         let why = if files.remarks.is_empty() { "no inputs".to_owned() } else { files.remarks.join("; ") };
         return Err(Usage(format!("nothing to do: {why}")).into());
     }
     files.remarks.iter().for_each(|remark| listener.say(remark));
+    scanned.iter().for_each(|notice| listener.say(&notice.message));
     let cases = match batch.shard {
         Some(shard) => shard.select(all),
         None => all,

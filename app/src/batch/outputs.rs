@@ -4,8 +4,10 @@ use formats::measure::{volumes, volumes_csv};
 use formats::{Content, LabelMap, Notice, Task, Volume, atomic, label_files};
 use serde::Serialize;
 
+use super::OutputFormat;
 use super::record::Options;
 use super::staging::Staging;
+use crate::dicom::LabelObject;
 use crate::quicklook;
 
 /// Label tables written beside each label volume: identifier of the format and end of the file name.
@@ -34,7 +36,7 @@ pub fn names(case: &str, options: &Options) -> Vec<String> {
 }
 
 /// Writes label volume, label tables, volume report and picture into `staging`; returns the names of the files
-/// made. A picture that cannot be made is a notice, not a failure: the labels are what counts.
+/// made. `algorithm` names the model in DICOM objects. A picture that cannot be made is a notice, not a failure: the labels are what counts.
 ///
 /// # Errors
 /// Those of the writers; a full disk above all.
@@ -44,6 +46,7 @@ pub fn write(
     image: &Volume,
     labels: &LabelMap,
     options: &Options,
+    algorithm: &str,
     notices: &mut Vec<Notice>,
 ) -> anyhow::Result<Vec<String>> {
     let path = |end: &str| staging.path(&format!("{case}{end}"));
@@ -53,7 +56,19 @@ pub fn write(
     let picture = std::thread::scope(|scope| {
         let draw = || picture(case, image, labels, &path(PICTURE));
         let drawing = options.quicklook.then(|| scope.spawn(draw));
-        formats::save(Content::Labels(labels), &path(&format!("_seg.{}", options.format)), &task)?;
+        let file = path(&format!("_seg.{}", options.format));
+        if options.format == OutputFormat::DicomSeg.ending() {
+            notices.extend(crate::dicom::write_labels(
+                labels,
+                image,
+                LabelObject::Seg,
+                algorithm,
+                &file,
+                &task,
+            )?);
+        } else {
+            formats::save(Content::Labels(labels), &file, &task)?;
+        }
         for (format, end) in TABLES {
             label_files::write(&labels.table, &path(end), format)?;
         }

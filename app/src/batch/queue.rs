@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::cases::CaseFiles;
 use super::record::{self, InputFile, Options, Record, Status};
 use super::staging::Staging;
-use super::{Estimated, Segmented, Segmenter, outputs};
+use super::{Estimated, OutputFormat, Segmented, Segmenter, outputs};
 use crate::failure::{Failure, is_cancelled};
 
 /// What is the same for all cases.
@@ -191,6 +191,10 @@ fn read_case(
     if let Some(problem) = &case.problem {
         return Err(formats::Error::Argument(format!("{}: {problem}", case.name)).into());
     }
+    if case.stack.is_none() && setup.options.format == OutputFormat::DicomSeg.ending() {
+        let why = "a DICOM SEG refers to DICOM images, and this input is none; choose another --format";
+        return Err(formats::Error::Argument(format!("{}: {why}", case.name)).into());
+    }
     record.inputs = case.files.iter().map(|f| InputFile::read(f)).collect::<Result<_, _>>()?;
     if !setup.overwrite
         && let Some(earlier) =
@@ -228,7 +232,11 @@ fn open_case(
     task: &Task,
 ) -> anyhow::Result<Case> {
     let mut images = Vec::with_capacity(case.files.len());
-    for file in &case.files {
+    if let Some(stack) = &case.stack {
+        images.push(formats::dicom::load(stack, task)?);
+    }
+    let files = if case.stack.is_some() { &[] } else { &case.files[..] };
+    for file in files {
         let mut image = formats::open(file, task)?;
         if image.is_picture {
             let found = "a two-dimensional picture";
@@ -350,7 +358,9 @@ fn write_case(
     let started = Instant::now();
     let staging = Staging::open(setup.out, number)?;
     let case = record.case.clone();
-    let names = outputs::write(&staging, &case, image, labels, setup.options, &mut record.notices)?;
+    let algorithm = format!("{} {}", record.pack.id, record.pack.version);
+    let names =
+        outputs::write(&staging, &case, image, labels, setup.options, &algorithm, &mut record.notices)?;
     record.outputs = staging.seal(&names)?;
     record.seconds.insert("write".to_owned(), started.elapsed().as_secs_f64());
     put_record(setup, &staging, record, &names)
@@ -473,7 +483,7 @@ mod tests {
         let volume = Volume::new(voxels, Grid::unit([5, 4, 3])).unwrap();
         let labels = volume.to_labels().unwrap();
         formats::save(Content::Labels(&labels), &file, &Task::silent()).unwrap();
-        CaseFiles { name: name.to_owned(), files: vec![file], problem: None }
+        CaseFiles { name: name.to_owned(), files: vec![file], ..CaseFiles::default() }
     }
 
     fn go(out: &Path, cases: &[CaseFiles], fake: &mut Fake, fail_fast: bool) -> (Tally, Vec<Record>) {

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use super::{Context, Exit};
 use crate::convert::{Convert, Dtype};
+use crate::dicom::LabelObject;
 use crate::request::{Outcome, Request, perform};
 
 /// Flags of `insula convert`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The file to read.
+    /// The file to read; for DICOM also a folder, ZIP archive or DICOMDIR.
     #[arg(value_name = "IN")]
     input: PathBuf,
 
-    /// The file to write; its ending chooses the format (.nii.gz, .nii, .nrrd, .mha, .png, …).
+    /// The file to write; its ending chooses the format (.nii.gz, .nii, .nrrd, .mha, .png, …). With .dcm a label map
+    /// becomes a DICOM object, see --as.
     #[arg(value_name = "OUT")]
     output: PathBuf,
 
@@ -33,6 +35,18 @@ pub struct Args {
     #[arg(long)]
     no_labels: bool,
 
+    /// Which series, when IN (or --source) holds several: a name or number that `insula info` lists.
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+
+    /// The DICOM images of a segmentation: those IN refers to, or those a .dcm output is to refer to.
+    #[arg(long, value_name = "DICOM")]
+    source: Option<PathBuf>,
+
+    /// The DICOM object to write.
+    #[arg(long = "as", value_name = "OBJECT", default_value = "seg")]
+    object: LabelObject,
+
     /// Replace an existing output.
     #[arg(long)]
     overwrite: bool,
@@ -49,6 +63,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             (_, true) => Some(false),
             _ => None,
         },
+        series: args.series.clone(),
+        source: args.source.clone(),
+        object: args.object,
         overwrite: args.overwrite,
     };
     let task = context.console.task(&args.input.display().to_string(), context.interrupt.cancel());

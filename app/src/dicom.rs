@@ -68,7 +68,8 @@ pub fn is_collection(path: &Path) -> bool {
 /// `-2`, `-3`, ….
 #[must_use]
 pub fn stack_name(series: &Series, stack: &Stack) -> String {
-    let modality: String = stack.modality.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
+    let modality: String =
+        stack.modality.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
     let digest = Sha256::digest(series.uid.as_bytes());
     let hash: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
     let mut name = if modality.is_empty() { "image".to_owned() } else { modality };

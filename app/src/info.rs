@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use formats::{
-    AffineSource, FrameAxis, Image, LabelEntry, LabelMap, Meta, Notice, Scaling, Statistics, Task, Volume, Voxels,
+    AffineSource, FrameAxis, Image, LabelEntry, LabelMap, Meta, Notice, Scaling, Statistics, Task, Volume,
+    Voxels,
 };
 use serde::{Deserialize, Serialize};
 

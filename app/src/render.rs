@@ -134,7 +134,8 @@ fn load(request: &Render, task: &Task) -> anyhow::Result<(Document, Vec<(String,
         let name = name_of(file);
         task.at("reading", 0.0)?;
         // Structure sets are outlines on the image before them.
-        let source = document.active_image().and_then(|id| document.images.get(&id)).map(|i| i.first().clone());
+        let source = document.active_image().and_then(|id| document.scene.layer(id));
+        let source = source.and_then(|l| l.image()).map(|i| i.volume().clone());
         let told = match open(file, as_labels, source.as_ref(), task)? {
             Opened::Image(image) => {
                 let told = image.notices.clone();

@@ -47,18 +47,10 @@ pub fn group(files: &[PathBuf], manifest: &Manifest, is_explicit: bool) -> Vec<C
     }
     if cases.is_empty() && is_explicit && grouping.unmatched.len() == manifest.input.channels.len() {
         // In the order of naming, which the grouping need not keep.
-        cases.push(CaseFiles {
-            name: stem_text(&files[0]),
-            files: files.to_vec(),
-            ..CaseFiles::default()
-        });
+        cases.push(CaseFiles { name: stem_text(&files[0]), files: files.to_vec(), ..CaseFiles::default() });
     } else {
         for file in grouping.unmatched {
-            cases.push(CaseFiles {
-                name: stem_text(&file),
-                files: vec![file],
-                ..CaseFiles::default()
-            });
+            cases.push(CaseFiles { name: stem_text(&file), files: vec![file], ..CaseFiles::default() });
         }
     }
     finish(cases)
@@ -74,9 +66,8 @@ pub fn of_series(tree: &formats::dicom::Tree, manifest: &Manifest) -> Vec<CaseFi
              and name the files after their channels"
         )
     });
-    let volumes = crate::dicom::stacks(tree).filter(|(_, stack)| {
-        stack.kind == formats::dicom::Kind::Volume && stack.grid.size_ijk[2] > 1
-    });
+    let volumes = crate::dicom::stacks(tree)
+        .filter(|(_, stack)| stack.kind == formats::dicom::Kind::Volume && stack.grid.size_ijk[2] > 1);
     volumes
         .map(|(series, stack)| CaseFiles {
             name: crate::dicom::stack_name(series, stack),

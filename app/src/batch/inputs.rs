@@ -143,7 +143,11 @@ fn is_wanted(path: &Path) -> bool {
         && ["hdr", "hdr.gz", "HDR"]
             .iter()
             .any(|e| path.with_file_name(format!("{}.{e}", stem_of_pair(path))).exists());
-    format.id() != "dicom" && !PICTURES.contains(&format.id()) && !stem.ends_with("_seg") && !stem.ends_with("-seg") && !is_pair_data
+    format.id() != "dicom"
+        && !PICTURES.contains(&format.id())
+        && !stem.ends_with("_seg")
+        && !stem.ends_with("-seg")
+        && !is_pair_data
 }
 
 /// Whether a file found in a folder is worth a look for DICOM: such a name, or none that says anything. Archives and

@@ -129,7 +129,8 @@ impl OutputFormat {
 pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Result<Tally> {
     let mut segmenter = crate::segment::PackSegmenter::new(batch)?;
     let files = Files::find(&batch.inputs, &batch.lists, &batch.out)?;
-    let mut all = cases::group(&files.paths, segmenter.manifest(), files.is_explicit && files.dicom.is_empty());
+    let mut all =
+        cases::group(&files.paths, segmenter.manifest(), files.is_explicit && files.dicom.is_empty());
     let mut scanned = Vec::new();
     if !files.dicom.is_empty() {
         let tree = formats::dicom::scan(&files.dicom, task)?;

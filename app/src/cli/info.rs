@@ -35,7 +35,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let mut failed = 0;
     for (n, file) in args.files.iter().enumerate() {
         let task = context.console.task(&file.display().to_string(), context.interrupt.cancel());
-        let outcome = perform(&Request::Info { file: file.clone(), series: args.series.clone() }, context, &task);
+        let outcome =
+            perform(&Request::Info { file: file.clone(), series: args.series.clone() }, context, &task);
         context.console.clear();
         match outcome {
             Ok(Outcome::Info(info)) if args.json => output::record(&info)?,

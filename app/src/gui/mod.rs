@@ -21,6 +21,7 @@ mod pictures;
 pub mod recovery;
 mod run;
 mod save;
+mod series;
 mod side;
 mod status;
 pub mod theme;
@@ -89,6 +90,7 @@ pub struct App {
     jobs: Jobs<Product>,
     /// Slices that stand for files which are still being read, by the job that reads.
     previews: HashMap<JobId, LayerId>,
+    browser: series::Browser,
     problems: Vec<Problem>,
     message: Option<(String, f64)>,
     shown: Shown,
@@ -168,6 +170,7 @@ impl App {
             document,
             jobs: Jobs::default(),
             previews: HashMap::new(),
+            browser: series::Browser::default(),
             problems: Vec::new(),
             message: None,
             shown: Shown::default(),
@@ -314,6 +317,8 @@ impl App {
     fn accept(&mut self, ctx: &Context, product: Product, preview: Option<LayerId>) {
         match product {
             Product::Opened(file) => self.opened(ctx, *file, preview),
+            Product::Found(found) => self.looked_into(ctx, *found),
+            Product::Thumbnail(id, picture) => self.thumbnail_drawn(ctx, id, picture),
             Product::Segmented(result) => self.segmented(ctx, *result),
             Product::Saved(layer, path) => {
                 self.document.saved(layer, &path);
@@ -436,6 +441,7 @@ impl eframe::App for App {
         self.help_ui(&ctx);
         self.leaving_ui(&ctx);
         self.recovery_ui(&ctx);
+        self.series_ui(&ctx);
         self.drop_target_ui(&ctx);
         self.frames_drawn += 1;
         if self.leaves_with.is_some_and(|n| self.document.scene.layers.len() >= n) {

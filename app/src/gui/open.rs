@@ -43,20 +43,19 @@ impl App {
         );
     }
 
-    /// Opens files and folders, each on a thread of its own.
+    /// Opens files and folders, each on a thread of its own. Several files that may be slices of one series are looked
+    /// through together.
     pub fn open_paths(&mut self, ctx: &Context, paths: Vec<PathBuf>) {
-        for path in paths {
-            if path.is_dir() {
-                match crate::open::files_in(&path) {
-                    Ok(files) if files.is_empty() => self.complain(
-                        format!("Opening {}", path.display()),
-                        &anyhow::anyhow!(
-                            "no file of a known format is in this folder (folders inside it are not searched)"
-                        ),
-                    ),
-                    Ok(files) => self.open_files(files),
-                    Err(error) => self.complain(format!("Opening {}", path.display()), &error),
-                }
+        let (together, single): (Vec<PathBuf>, Vec<PathBuf>) =
+            paths.into_iter().partition(|p| !crate::dicom::is_collection(p) && may_be_slice(p));
+        if together.len() > 1 {
+            self.look_into(ctx, together);
+        } else {
+            self.open_files(together);
+        }
+        for path in single {
+            if crate::dicom::is_collection(&path) {
+                self.look_into(ctx, vec![path]);
             } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case(crate::session::ENDING)) {
                 self.open_session(ctx, path);
             } else {
@@ -65,14 +64,18 @@ impl App {
         }
     }
 
-    fn open_files(&mut self, files: Vec<PathBuf>) {
+    pub(super) fn open_files(&mut self, files: Vec<PathBuf>) {
+        // What structure sets are outlines on.
+        let source = self.document.active_image().and_then(|id| self.document.scene.layer(id));
+        let source = source.and_then(|l| l.image()).map(|i| i.volume().clone());
         for file in files {
+            let source = source.clone();
             let title = format!("Opening {}", file.file_name().unwrap_or(file.as_os_str()).to_string_lossy());
             let waker = self.waker.clone();
             self.jobs.start_early(
                 title,
                 move || waker.wake(),
-                move |task, early| work::open_early(&file, task, early),
+                move |task, early| work::open_early(&file, source.as_ref(), task, early),
             );
         }
     }
@@ -80,10 +83,11 @@ impl App {
     /// A slice of a file that is still being read: it is shown in its place until the whole comes.
     pub(super) fn accept_early(&mut self, job: JobId, product: Product) {
         let Product::Opened(file) = product else { return };
-        let OpenedFile { path, content: Opened::Image(image), look } = *file else { return };
+        let OpenedFile { path, name, content: Opened::Image(image), look, .. } = *file else { return };
         let look = look.unwrap_or_else(|| work::first_look(&image));
         let is_first = self.document.is_empty();
-        let id = self.document.add_image(*image, file_name(&path), look.window, look.range);
+        let name = name.unwrap_or_else(|| file_name(&path));
+        let id = self.document.add_image(*image, name, look.window, look.range);
         self.document.mark_preview(id);
         self.previews.insert(job, id);
         if is_first {
@@ -108,7 +112,7 @@ impl App {
                 std::fs::create_dir_all(&folder).map_err(formats::Error::io(&folder, "create"))?;
                 formats::atomic::write_bytes(&path, SAMPLE)?;
             }
-            work::open(&path, None, task)
+            work::open(&path, None, None, task)
         });
     }
 
@@ -128,7 +132,8 @@ impl App {
 
     /// A file was read: it becomes a layer, in the place of the slice that was shown meanwhile if there was one.
     pub(super) fn opened(&mut self, ctx: &Context, file: OpenedFile, preview: Option<LayerId>) {
-        let name = file_name(&file.path);
+        let name = file.name.clone().unwrap_or_else(|| file_name(&file.path));
+        let then = file.then.clone();
         if !file.path.starts_with(&self.home) {
             self.settings.remember(&file.path);
             self.keep_settings();
@@ -177,6 +182,7 @@ impl App {
         if is_labels {
             self.see_inside();
         }
+        self.open_files(then);
     }
 
     /// What the user chose in a dialog.
@@ -195,6 +201,14 @@ impl App {
             Purpose::SaveTurntable => self.save_turntable(ctx, first),
         }
     }
+}
+
+/// Whether a file is or may be DICOM by its name alone: such an ending, or none that says anything.
+fn may_be_slice(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        formats::registry::format_for_name(name).is_none_or(|f| f.id() == "dicom")
+            && path.extension().is_none_or(|e| !e.eq_ignore_ascii_case(crate::session::ENDING))
+    })
 }
 
 fn file_name(path: &Path) -> String {

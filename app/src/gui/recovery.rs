@@ -132,7 +132,7 @@ impl App {
                     let recovered = pending.recover()?;
                     let images = recovered.layers.iter().map(|layer| {
                         let path = &layer.about.image.as_ref()?.path;
-                        match work::open(path, Some(false), task) {
+                        match work::open(path, Some(false), None, task) {
                             Ok(Product::Opened(file)) => Some(*file),
                             _ => None, // the labels are worth having without their image
                         }

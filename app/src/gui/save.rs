@@ -48,6 +48,7 @@ impl App {
                     ("NRRD".to_owned(), vec!["nrrd".to_owned()]),
                     ("MetaImage".to_owned(), vec!["mha".to_owned()]),
                     ("FreeSurfer MGH".to_owned(), vec!["mgz".to_owned(), "mgh".to_owned()]),
+                    ("DICOM segmentation".to_owned(), vec!["dcm".to_owned()]),
                     ("All files".to_owned(), vec!["*".to_owned()]),
                 ],
             },
@@ -60,6 +61,15 @@ impl App {
         let content = match &layer.content {
             Content::Image(image) => Saved::Image(Arc::clone(&image.image)),
             Content::Labels(_) => match self.document.label_map(id) {
+                Some(map) if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("dcm")) => {
+                    let source = self.document.details.get(&id).and_then(|d| d.source);
+                    let source = source.or_else(|| self.document.active_image());
+                    let source = source.and_then(|id| self.document.scene.layer(id)).and_then(|l| l.image());
+                    match source {
+                        Some(image) => Saved::Dicom(Box::new(map), Box::new(image.volume().clone())),
+                        None => Saved::Labels(Box::new(map)),
+                    }
+                }
                 Some(map) => Saved::Labels(Box::new(map)),
                 None => return,
             },

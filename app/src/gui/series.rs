@@ -23,6 +23,10 @@ pub(super) struct Browser {
     tree: Option<Arc<Tree>>,
     pictures: HashMap<String, TextureHandle>,
     chosen: BTreeSet<String>,
+    /// What was found last: members of archives are there as long as this is.
+    kept: Option<Tree>,
+    /// Stacks whose pictures are still to be drawn, the next one last.
+    waiting: Vec<Arc<Stack>>,
 }
 
 impl std::fmt::Debug for Browser {
@@ -73,13 +77,22 @@ impl App {
             return;
         }
         self.open_files(files);
-        match tree.stacks().next() {
-            Some(only) if stacks == 1 => self.load_stack(ctx, Arc::new(only.clone()), derived),
-            None if derived.len() == 1 => self.open_files(derived),
-            None if derived.is_empty() => {}
+        let only = tree.stacks().next().filter(|_| stacks == 1).cloned();
+        match only {
+            Some(only) => {
+                self.load_stack(ctx, Arc::new(only), derived);
+                self.browser.kept = Some(tree);
+            }
+            None if stacks == 0 && derived.len() == 1 => {
+                self.open_files(derived);
+                self.browser.kept = Some(tree);
+            }
+            None if stacks == 0 && derived.is_empty() => {}
             _ => {
-                self.browser = Browser { tree: Some(Arc::new(tree)), ..Browser::default() };
-                self.draw_pictures(ctx);
+                let waiting = tree.stacks().cloned().map(Arc::new).collect::<Vec<_>>();
+                let waiting = waiting.into_iter().rev().collect();
+                self.browser = Browser { tree: Some(Arc::new(tree)), waiting, ..Browser::default() };
+                self.draw_next(ctx);
             }
         }
     }
@@ -96,24 +109,21 @@ impl App {
         );
     }
 
-    /// Small pictures are made one after the other on a thread of their own.
-    fn draw_pictures(&mut self, ctx: &Context) {
-        let Some(tree) = self.browser.tree.clone() else { return };
-        for stack in tree.stacks() {
-            let stack = stack.clone();
-            self.start_job(ctx, "Drawing thumbnails", move |task| {
-                task.check()?;
-                // A series whose picture cannot be drawn is still listed; opening it tells why.
-                let picture = formats::dicom::thumbnail(&stack, PICTURE_PX).ok();
-                Ok(Product::Thumbnail(stack.id, picture))
-            });
-        }
+    /// Small pictures are made one after the other.
+    fn draw_next(&mut self, ctx: &Context) {
+        let Some(stack) = self.browser.waiting.pop() else { return };
+        self.start_job(ctx, "Drawing thumbnails", move |task| {
+            task.check()?;
+            // A series whose picture cannot be drawn is still listed; opening it tells why.
+            let picture = formats::dicom::thumbnail(&stack, PICTURE_PX).ok();
+            Ok(Product::Thumbnail(stack.id.clone(), picture))
+        });
     }
 
     pub(super) fn thumbnail_drawn(&mut self, ctx: &Context, id: String, picture: Option<Thumbnail>) {
+        self.draw_next(ctx);
         let Some(picture) = picture.filter(|_| self.browser.tree.is_some()) else { return };
-        let image =
-            egui::ColorImage::from_rgba_unmultiplied([picture.width, picture.height], &picture.rgba);
+        let image = egui::ColorImage::from_rgba_unmultiplied([picture.width, picture.height], &picture.rgba);
         let texture = ctx.load_texture(format!("thumbnail {id}"), image, egui::TextureOptions::LINEAR);
         self.browser.pictures.insert(id, texture);
     }

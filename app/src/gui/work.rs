@@ -22,6 +22,10 @@ use crate::session::Session;
 pub enum Product {
     /// A file was opened.
     Opened(Box<OpenedFile>),
+    /// Folders and archives were looked into.
+    Found(Box<Found>),
+    /// The small picture of a DICOM stack; none when it cannot be drawn.
+    Thumbnail(String, Option<formats::dicom::Thumbnail>),
     /// A pack ran on a layer.
     Segmented(Box<Segmented>),
     /// A layer was written to a file.
@@ -63,12 +67,27 @@ pub type SessionRead = (Session, Vec<crate::session::LayerRead>, Vec<Option<Look
 /// A file with the first look at it.
 #[derive(Debug)]
 pub struct OpenedFile {
-    /// The file.
+    /// The file; of a DICOM series, its first.
     pub path: PathBuf,
+    /// What it is called, when not by its file name.
+    pub name: Option<String>,
     /// Its content.
     pub content: Opened,
     /// A window to start with, and the range of values (images).
     pub look: Option<Look>,
+    /// Segmentations and structure sets of this image, to be opened next.
+    pub then: Vec<PathBuf>,
+}
+
+/// What was found in folders, archives and among files.
+#[derive(Debug)]
+pub struct Found {
+    /// Where.
+    pub paths: Vec<PathBuf>,
+    /// Files to be opened one by one.
+    pub files: Vec<PathBuf>,
+    /// DICOM.
+    pub tree: formats::dicom::Tree,
 }
 
 /// A first look at the values of an image.
@@ -129,8 +148,24 @@ pub struct Estimated {
 ///
 /// # Errors
 /// Those of the reader.
-pub fn open(path: &Path, as_labels: Option<bool>, task: &Task) -> anyhow::Result<Product> {
-    let content = crate::open::open(path, as_labels, task)?;
+pub fn open(
+    path: &Path,
+    as_labels: Option<bool>,
+    source: Option<&Volume>,
+    task: &Task,
+) -> anyhow::Result<Product> {
+    let content = crate::open::open(path, as_labels, source, task)?;
+    looked_at(path, None, content, Vec::new(), task)
+}
+
+/// Content with a first look at its values.
+fn looked_at(
+    path: &Path,
+    name: Option<String>,
+    content: Opened,
+    then: Vec<PathBuf>,
+    task: &Task,
+) -> anyhow::Result<Product> {
     let look = match &content {
         Opened::Image(image) => {
             task.at("looking at the values", 0.0)?;
@@ -138,17 +173,77 @@ pub fn open(path: &Path, as_labels: Option<bool>, task: &Task) -> anyhow::Result
         }
         Opened::Labels(..) => None,
     };
-    Ok(Product::Opened(Box::new(OpenedFile { path: path.to_owned(), content, look })))
+    Ok(Product::Opened(Box::new(OpenedFile { path: path.to_owned(), name, content, look, then })))
+}
+
+/// Looks into folders, archives and DICOMDIRs, and through files of which some may be DICOM. Of a folder, images of
+/// other formats are taken when they lie in it directly; DICOM is searched in all folders below.
+///
+/// # Errors
+/// Those of scanning.
+pub fn look_into(paths: &[PathBuf], task: &Task) -> anyhow::Result<Product> {
+    let (mut files, mut dicom) = (Vec::new(), Vec::new());
+    for path in paths {
+        if path.is_dir() {
+            let inside = crate::open::files_in(path)?;
+            files.extend(inside.into_iter().filter(|f| !crate::dicom::is_dicom_file(f)));
+            dicom.push(path.clone());
+        } else if crate::dicom::is_collection(path) || crate::dicom::is_dicom_file(path) {
+            dicom.push(path.clone());
+        } else {
+            files.push(path.clone());
+        }
+    }
+    let tree =
+        if dicom.is_empty() { formats::dicom::Tree::default() } else { formats::dicom::scan(&dicom, task)? };
+    Ok(Product::Found(Box::new(Found { paths: paths.to_vec(), files, tree })))
+}
+
+/// Stacks with more bytes of pixels than this show their middle slice while the rest is read.
+const EARLY_BYTES: u64 = 32 << 20;
+
+/// Reads a DICOM stack; its middle slice is handed over first. `then` goes with the result.
+///
+/// # Errors
+/// Those of reading.
+pub fn load_stack(
+    stack: &formats::dicom::Stack,
+    then: Vec<PathBuf>,
+    task: &Task,
+    early: &Early<Product>,
+) -> anyhow::Result<Product> {
+    let path = stack.records().first().map(|r| r.path.clone()).unwrap_or_default();
+    let name = Some(format!("{} {}", stack.modality, stack.label));
+    if stack.pixel_bytes() > EARLY_BYTES
+        && let Some(middle) = stack.middle()
+        && let Ok(image) = formats::dicom::load(&middle, task)
+    {
+        let look = Some(first_look(&image));
+        let content = Opened::Image(Box::new(image));
+        let file = OpenedFile { path: path.clone(), name: name.clone(), content, look, then: Vec::new() };
+        early.give(Product::Opened(Box::new(file)));
+    }
+    let image = formats::dicom::load(stack, task)?;
+    looked_at(&path, name, Opened::Image(Box::new(image)), then, task)
 }
 
 /// As [`open`], showing a slice of a large file while the rest is read.
 ///
 /// # Errors
 /// Those of the reader.
-pub fn open_early(path: &Path, task: &Task, early: &Early<Product>) -> anyhow::Result<Product> {
+pub fn open_early(
+    path: &Path,
+    source: Option<&Volume>,
+    task: &Task,
+    early: &Early<Product>,
+) -> anyhow::Result<Product> {
+    // A slice of a DICOM series stands for the series.
+    if let Some(stack) = crate::dicom::siblings(path, task)? {
+        return load_stack(&stack, Vec::new(), task, early);
+    }
     if crate::open::is_named_like_labels(path) {
         // A slice would be shown in greys, and become a segmentation in colours.
-        return open(path, None, task);
+        return open(path, None, source, task);
     }
     std::thread::scope(|scope| {
         // On a thread of its own, so that it costs the whole nothing where there is a second processor.
@@ -163,14 +258,20 @@ pub fn open_early(path: &Path, task: &Task, early: &Early<Product>) -> anyhow::R
                 {
                     let first = first_look(&image);
                     let content = Opened::Image(Box::new(image));
-                    let file = OpenedFile { path: path.to_owned(), content, look: Some(first) };
+                    let file = OpenedFile {
+                        path: path.to_owned(),
+                        name: None,
+                        content,
+                        look: Some(first),
+                        then: Vec::new(),
+                    };
                     early.give(Product::Opened(Box::new(file)));
                 }
             }
         };
         // Without a thread there is no slice; the whole comes as always.
         let _ = std::thread::Builder::new().name("first slice".to_owned()).spawn_scoped(scope, slice);
-        let whole = open(path, None, task);
+        let whole = open(path, None, source, task);
         is_over.cancel();
         whole
     })
@@ -301,6 +402,11 @@ pub fn packs(folder: &Path) -> anyhow::Result<Product> {
 pub fn save(layer: LayerId, content: &Saved, path: &Path, task: &Task) -> anyhow::Result<Product> {
     match content {
         Saved::Labels(labels) => formats::save(Content::Labels(labels), path, task)?,
+        Saved::Dicom(labels, source) => {
+            let object = crate::dicom::LabelObject::Seg;
+            let algorithm = labels.meta.facts.get("pack").map_or("", String::as_str);
+            crate::dicom::write_labels(labels, source, object, algorithm, path, task)?;
+        }
         Saved::Image(image) => formats::save(image_content(image)?, path, task)?,
     }
     Ok(Product::Saved(layer, path.to_owned()))
@@ -311,6 +417,8 @@ pub fn save(layer: LayerId, content: &Saved, path: &Path, task: &Task) -> anyhow
 pub enum Saved {
     /// A segmentation.
     Labels(Box<LabelMap>),
+    /// A segmentation as DICOM SEG, and the image it is of.
+    Dicom(Box<LabelMap>, Box<Volume>),
     /// An image.
     Image(Arc<Image>),
 }

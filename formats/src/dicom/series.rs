@@ -87,6 +87,24 @@ impl Stack {
         all.filter(|p| seen.insert(Arc::as_ptr(&p.record))).map(|p| Arc::clone(&p.record)).collect()
     }
 
+    /// The middle slice of the first frame, where it lies; none for pictures.
+    #[must_use]
+    pub fn middle(&self) -> Option<Self> {
+        let pieces = self.frames.first()?;
+        let piece = pieces.get(pieces.len() / 2)?.clone()?;
+        let [columns, rows, _] = self.grid.size_ijk;
+        let lattice = Lattice::single(piece.plane?, self.grid.spacing_mm()[2]);
+        Some(Self {
+            grid: lattice.grid(columns, rows),
+            axes: Vec::new(),
+            frame_values: Vec::new(),
+            notices: Vec::new(),
+            lattice: Some(lattice),
+            frames: vec![vec![Some(piece)]],
+            ..self.clone()
+        })
+    }
+
     /// Stored slices (frames of instances) it is made of.
     #[must_use]
     pub fn slice_count(&self) -> usize {

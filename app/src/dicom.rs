@@ -70,7 +70,10 @@ pub fn is_collection(path: &Path) -> bool {
 pub fn stack_name(series: &Series, stack: &Stack) -> String {
     let modality: String =
         stack.modality.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
-    let digest = Sha256::digest(series.uid.as_bytes());
+    // Some anonymisers empty the series' identifier; instances have one of their own.
+    let instance = || series.records.first().map_or("", |r| r.sop_instance_uid.as_str());
+    let identifier = if series.uid.is_empty() { instance() } else { &series.uid };
+    let digest = Sha256::digest(identifier.as_bytes());
     let hash: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
     let mut name = if modality.is_empty() { "image".to_owned() } else { modality };
     if let Some(number) = series.number {
@@ -122,7 +125,7 @@ pub fn choose<'a>(tree: &'a Tree, wanted: Option<&str>, path: &Path) -> anyhow::
     }
     let list: Vec<String> = all
         .iter()
-        .map(|(series, stack)| format!("  {}  {} {}", stack_name(series, stack), stack.modality, stack.label))
+        .map(|(series, stack)| format!("  {}  {}", stack_name(series, stack), stack.label))
         .collect();
     let found = match (wanted, matches.len()) {
         (Some(wanted), 0) => format!("there is no series {wanted}"),
@@ -153,14 +156,16 @@ pub fn open_image(path: &Path, series: Option<&str>, task: &Task) -> anyhow::Res
     Ok(image)
 }
 
-/// The stack that a single file belongs to, with its neighbours in the folder; none when the file stands alone.
-///
-/// A slice is rarely what somebody wants who opens a slice.
+/// The stack that a single file belongs to, with its neighbours in the folder; none when the file stands alone or is no
+/// DICOM image.
 ///
 /// # Errors
 /// [`formats::Error::Cancelled`]; a file that cannot be read is told when it is opened by itself.
 pub fn siblings(file: &Path, task: &Task) -> anyhow::Result<Option<Stack>> {
     let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if is_collection(file) || !is_dicom_file(file) {
+        return Ok(None);
+    }
     let Ok(own) = read_header(file) else { return Ok(None) };
     if Derived::of_class(&own.sop_class_uid).is_some() {
         return Ok(None);
@@ -235,11 +240,10 @@ pub fn write_labels(
         LabelObject::Seg | LabelObject::SegLabelmap => {
             let encoding =
                 if object == LabelObject::Seg { seg::Encoding::Binary } else { seg::Encoding::LabelMap };
-            let options = seg::SegOptions {
-                encoding,
-                algorithm_name: algorithm.to_owned(),
-                ..seg::SegOptions::default()
-            };
+            let mut options = seg::SegOptions { encoding, ..seg::SegOptions::default() };
+            if !algorithm.is_empty() {
+                algorithm.clone_into(&mut options.algorithm_name);
+            }
             seg::write(&labels, &options, path, task)?
         }
         LabelObject::Rtstruct => rtstruct::write(&labels, &rtstruct::RtOptions::default(), path, task)?,
@@ -362,9 +366,12 @@ impl CollectionInfo {
             let name = row.name.as_deref().unwrap_or("-");
             let files = if row.files == 1 { "1 file".to_owned() } else { format!("{} files", row.files) };
             text += &format!(
-                "\n{name:<24} {:<9} {}, {files}, {}",
-                row.modality,
-                row.label,
+                "\n{name:<24} {}, {files}, {}",
+                if row.name.is_some() {
+                    row.label.clone()
+                } else {
+                    format!("{}, {}", row.modality, row.label)
+                },
                 crate::info::bytes_text(row.file_bytes)
             );
             if !row.description.is_empty() {

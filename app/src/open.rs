@@ -37,7 +37,11 @@ pub fn open(
         let (labels, notices) = dicom::open_labels(path, kind, source, task)?;
         return Ok(Opened::Labels(Box::new(labels), notices));
     }
-    let image = dicom::open_image(path, None, task)?;
+    // A slice is rarely what somebody wants who opens a slice.
+    let image = match dicom::siblings(path, task)? {
+        Some(stack) => formats::dicom::load(&stack, task)?,
+        None => dicom::open_image(path, None, task)?,
+    };
     let volume = image.first();
     let single = image.frames.len() == 1 && !volume.voxels.is_colour() && !volume.voxels.is_complex();
     let claims = volume.meta.labels.is_some() || volume.meta.intent_code == INTENT_LABEL;

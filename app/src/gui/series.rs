@@ -99,7 +99,7 @@ impl App {
 
     /// Reads a stack; the segmentations and structure sets in `then` are put on it.
     fn load_stack(&mut self, ctx: &Context, stack: Arc<Stack>, then: Vec<PathBuf>) {
-        let title = format!("Opening {} {}", stack.modality, stack.label);
+        let title = format!("Opening {}", stack.label);
         let waker = self.waker.clone();
         let _ = ctx;
         self.jobs.start_early(
@@ -234,7 +234,7 @@ fn stack_ui(ui: &mut Ui, series: &Series, stack: &Stack, browser: &mut Browser, 
             ui.vertical(|ui| {
                 let name = format!("{number}{title}");
                 let response = ui.selectable_label(is_chosen, RichText::new(name).strong());
-                let facts = format!("{} · {} · {}", stack.modality, stack.label, count_files(stack));
+                let facts = format!("{} · {}", stack.label, count_files(stack));
                 ui.weak(facts);
                 if let Some(notice) = stack.notices.iter().find(|n| n.level == formats::Level::Warning) {
                     ui.add(

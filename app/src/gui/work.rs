@@ -213,7 +213,7 @@ pub fn load_stack(
     early: &Early<Product>,
 ) -> anyhow::Result<Product> {
     let path = stack.records().first().map(|r| r.path.clone()).unwrap_or_default();
-    let name = Some(format!("{} {}", stack.modality, stack.label));
+    let name = Some(stack.label.clone());
     if stack.pixel_bytes() > EARLY_BYTES
         && let Some(middle) = stack.middle()
         && let Ok(image) = formats::dicom::load(&middle, task)

@@ -218,11 +218,12 @@ fn study_ui(ui: &mut Ui, study: &Study, browser: &mut Browser, has_image: bool, 
 /// One row that can be loaded.
 fn stack_ui(ui: &mut Ui, series: &Series, stack: &Stack, browser: &mut Browser, choice: &mut Choice) {
     let number = series.number.map_or_else(String::new, |n| format!("{n}  "));
-    let title = if series.description.is_empty() { &series.modality } else { &series.description };
+    let title = [series.description.trim(), series.modality.as_str(), "Image without a name"];
+    let title = title.into_iter().find(|t| !t.is_empty()).unwrap_or_default();
     let is_chosen = browser.chosen.contains(&stack.id);
     let row = ui.scope(|ui| {
         ui.horizontal(|ui| {
-            let (rect, _) = ui.allocate_exact_size(vec2(PICTURE, PICTURE), Sense::hover());
+            let (rect, picture_response) = ui.allocate_exact_size(vec2(PICTURE, PICTURE), Sense::click());
             ui.painter().rect_filled(rect, 2.0, ui.visuals().extreme_bg_color);
             if let Some(picture) = browser.pictures.get(&stack.id) {
                 let size = picture.size_vec2();
@@ -233,7 +234,8 @@ fn stack_ui(ui: &mut Ui, series: &Series, stack: &Stack, browser: &mut Browser, 
             }
             ui.vertical(|ui| {
                 let name = format!("{number}{title}");
-                let response = ui.selectable_label(is_chosen, RichText::new(name).strong());
+                let response =
+                    ui.selectable_label(is_chosen, RichText::new(name).strong()).union(picture_response);
                 let facts = format!("{} · {}", stack.label, count_files(stack));
                 ui.weak(facts);
                 if let Some(notice) = stack.notices.iter().find(|n| n.level == formats::Level::Warning) {

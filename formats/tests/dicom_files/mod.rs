@@ -14,6 +14,11 @@ pub const IMAGE_TYPE: Tag = tags::IMAGE_TYPE;
 pub const RESCALE_SLOPE: Tag = tags::RESCALE_SLOPE;
 pub const RESCALE_INTERCEPT: Tag = tags::RESCALE_INTERCEPT;
 
+/// A tag by its numbers, for tests that know no dictionary.
+pub const fn tag(group: u16, element: u16) -> Tag {
+    Tag(group, element)
+}
+
 /// A slice of 4 columns and 3 rows.
 #[derive(Clone, Debug)]
 pub struct Slice {

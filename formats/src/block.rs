@@ -3,6 +3,7 @@
 //! A [`Layout`] names the role of every axis of the block (fastest first). When space comes first, frames are
 //! slices of one allocation; otherwise the block is permuted once.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
@@ -620,8 +621,39 @@ pub fn beside(header: &Path, name: &str) -> Result<PathBuf> {
     ))
 }
 
+/// The files a header lists, each of which must be there.
+///
+/// # Errors
+/// [`Error::Malformed`] for an absent file, none at all, or one named twice: a short list could otherwise ask for the
+/// same bytes again and again, and no scanner writes two slices into one file without saying where.
+pub fn listed(header: &Path, names: &[String]) -> Result<Vec<PathBuf>> {
+    let wrong = |found: String, expected: &str| Err(Error::malformed(header, found, expected));
+    if names.is_empty() {
+        return wrong("an empty list of data files".to_owned(), "at least one");
+    }
+    let mut seen = HashSet::with_capacity(names.len().min(MAX_FILES));
+    let mut files = Vec::with_capacity(names.len().min(MAX_FILES));
+    for name in names {
+        let file = beside(header, name)?;
+        // A file that is there has a name of sane length.
+        if !file.is_file() {
+            let shown: String = name.chars().take(200).collect();
+            return wrong(format!("a header whose data file “{shown}” is not there"), "that file beside it");
+        }
+        // `a/./b` is `a/b`.
+        if !seen.insert(file.components().collect::<PathBuf>()) {
+            return wrong(format!("the data file “{name}” twice"), "a file for each part of the data");
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
 /// Most files one header may list.
 const MAX_FILES: usize = 100_000;
+
+/// Longest name of a file (most systems allow 255 bytes).
+const MAX_NAME: usize = 255;
 
 /// File names from a `printf` pattern with one `%d` (or `%03d`) over `from..=to` in steps of `step`.
 ///
@@ -630,12 +662,13 @@ const MAX_FILES: usize = 100_000;
 pub fn expand(path: &Path, pattern: &str, from: i64, to: i64, step: i64) -> Result<Vec<String>> {
     let wrong =
         |found: String| Error::malformed(path, found, "a file name pattern with one %d and a sane range");
-    let (before, rest) = pattern.split_once('%').ok_or_else(|| wrong(format!("the pattern “{pattern}”")))?;
-    let (width, after) = rest.split_once('d').ok_or_else(|| wrong(format!("the pattern “{pattern}”")))?;
+    let (before, rest) = pattern.split_once('%').ok_or_else(|| wrong("a pattern without %".to_owned()))?;
+    let (width, after) = rest.split_once('d').ok_or_else(|| wrong("a pattern without %d".to_owned()))?;
     let is_zero_padded = width.starts_with('0');
     let digits: usize = if width.is_empty() { 0 } else { width.parse().unwrap_or(usize::MAX) };
-    if digits > 20 || after.contains('%') {
-        return Err(wrong(format!("the pattern “{pattern}”")));
+    if digits > 20 || after.contains('%') || pattern.len() > MAX_NAME {
+        let shown: String = pattern.chars().take(200).collect();
+        return Err(wrong(format!("the pattern “{shown}”")));
     }
     let span = i128::from(to) - i128::from(from);
     let count = if step == 0 { -1 } else { span / i128::from(step) };

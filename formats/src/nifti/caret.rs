@@ -11,6 +11,9 @@ pub const CODE: i32 = 30;
 /// Larger extensions are kept but not parsed: no label table needs so much.
 const MAX_XML_BYTES: usize = 4 << 20;
 
+/// Most elements and texts in it; each takes some sixty bytes.
+const MAX_XML_NODES: u32 = 300_000;
+
 /// Whether an extension is Caret XML, whatever its code.
 pub fn is_caret(content: &[u8]) -> bool {
     let start = content.get(..content.len().min(512)).unwrap_or_default();
@@ -23,15 +26,17 @@ pub fn parse(content: &[u8]) -> Option<LabelTable> {
         return None;
     }
     let text = std::str::from_utf8(content).ok()?.trim_matches(['\0', ' ', '\n', '\r', '\t']);
-    let xml = roxmltree::Document::parse(text).ok()?;
+    let options = roxmltree::ParsingOptions { nodes_limit: MAX_XML_NODES, ..Default::default() };
+    let xml = roxmltree::Document::parse_with_options(text, options).ok()?;
     let mut table = LabelTable::default();
     let mut seen = std::collections::HashSet::new();
     for node in xml.descendants().filter(|n| n.has_tag_name("Label")) {
         let Some(id) = node.attribute("Key").and_then(|k| k.trim().parse::<u16>().ok()) else { continue };
         let channel = |name: &str| node.attribute(name).and_then(|v| v.trim().parse::<f64>().ok());
         let byte = |name: &str| (channel(name).unwrap_or(0.0).clamp(0.0, 1.0) * 255.0).round() as u8;
+        // Children, not descendants: labels inside labels inside labels would be walked again at each level.
         let name: String =
-            node.descendants().filter(roxmltree::Node::is_text).filter_map(|n| n.text()).collect();
+            node.children().filter(roxmltree::Node::is_text).filter_map(|n| n.text()).collect();
         if id != 0 && seen.insert(id) {
             let mut entry = LabelEntry::new(id, name.trim(), [byte("Red"), byte("Green"), byte("Blue")]);
             entry.opacity = channel("Alpha").unwrap_or(1.0).clamp(0.0, 1.0) as f32;
@@ -75,5 +80,16 @@ mod tests {
         assert_eq!(parse(&bytes), Some(table));
         assert_eq!(parse(b"<CaretExtension><Label Key='1'>"), None);
         assert_eq!(parse(b"plain"), None);
+    }
+
+    #[test]
+    fn nests_of_labels_take_no_time() {
+        let start = std::time::Instant::now();
+        for depth in [100_000, 200_000] {
+            let xml =
+                ["<CaretExtension>", &"<Label Key='1'>".repeat(depth), &"</Label>".repeat(depth)].concat();
+            let _ = parse(&[xml.as_bytes(), b"</CaretExtension>"].concat());
+        }
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     }
 }

@@ -368,6 +368,9 @@ impl Fields<'_> {
     }
 }
 
+/// Most header extensions kept: files have a few, and each takes more memory than the shortest one takes in the file.
+const MAX_EXTENSIONS: usize = 1000;
+
 /// Header extensions `(code, content)` in the bytes between the header and the voxels, which start with the four
 /// extender bytes. Contents keep their padding. The second value tells what was wrong with the chain, if anything.
 pub fn extensions(after_header: &[u8], order: Order) -> (Vec<(i32, Vec<u8>)>, Option<String>) {
@@ -377,6 +380,10 @@ pub fn extensions(after_header: &[u8], order: Order) -> (Vec<(i32, Vec<u8>)>, Op
         return (found, None);
     }
     while rest.len() >= 8 {
+        if found.len() == MAX_EXTENSIONS {
+            let problem = format!("more than {MAX_EXTENSIONS} header extensions; the others were dropped");
+            return (found, Some(problem));
+        }
         let f = Fields { bytes: rest, order };
         let (Some(size), Some(code)) = (f.i32(0), f.i32(4)) else { break };
         if size == 0 && code == 0 {

@@ -6,8 +6,9 @@ use std::path::Path;
 use crate::block::{Kind, Order};
 use crate::error::{Error, Result};
 
-/// Headers are text; more than this of it is no header.
-pub const MAX_HEADER: u64 = 8 << 20;
+/// Longest header looked at: room for ten thousand data files or gradients. Parsed, a header of nothing but the shortest
+/// entries takes some thirty times its length.
+pub const MAX_HEADER: u64 = 2 << 20;
 
 /// teem's limit on dimensions (NRRD_DIM_MAX).
 const MAX_DIMENSION: usize = 16;

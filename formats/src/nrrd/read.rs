@@ -78,23 +78,9 @@ struct Place {
 fn files(path: &Path, h: &Header) -> Result<Vec<Place>> {
     match &h.data {
         Data::Attached => Ok(vec![Place { path: path.to_owned(), offset: h.len as u64 }]),
-        Data::Files(names) if names.is_empty() => {
-            Err(Error::malformed(path, "an empty list of data files", "at least one"))
+        Data::Files(names) => {
+            Ok(block::listed(path, names)?.into_iter().map(|path| Place { path, offset: 0 }).collect())
         }
-        Data::Files(names) => names
-            .iter()
-            .map(|name| {
-                let file = block::beside(path, name)?;
-                if !file.is_file() {
-                    return Err(Error::malformed(
-                        path,
-                        format!("a header whose data file “{name}” is not there"),
-                        "that file beside it",
-                    ));
-                }
-                Ok(Place { path: file, offset: 0 })
-            })
-            .collect(),
     }
 }
 

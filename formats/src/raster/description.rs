@@ -3,7 +3,11 @@
 //! OME: <https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specification.html>. ImageJ stores hyperstacks
 //! with channels fastest, then slices, then frames.
 
-use roxmltree::{Document, Node};
+use roxmltree::{Document, Node, ParsingOptions};
+
+/// Longest OME-XML that is parsed, which takes up to fifteen times its length; and what more is parsed of long files.
+const XML_BYTES: usize = 2 << 20;
+const XML_SHARE: usize = 8;
 
 /// How pages are arranged.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,11 +73,17 @@ pub fn is_ome(text: &str) -> bool {
     text.contains("<OME") && text.contains("Pixels")
 }
 
-/// The first image of an OME-XML description over `pages` pages with `samples` samples per pixel; the reason when
-/// it does not fit them.
-pub fn ome(text: &str, pages: usize, samples: usize) -> Result<Arrangement, String> {
+/// The first image of an OME-XML description over `pages` pages with `samples` samples per pixel, in a file of `present`
+/// bytes; the reason when it does not fit them.
+pub fn ome(text: &str, pages: usize, samples: usize, present: usize) -> Result<Arrangement, String> {
+    if text.len() > XML_BYTES.saturating_add(present / XML_SHARE) {
+        return Err(format!("{} bytes of XML", text.len()));
+    }
     // roxmltree neither follows external entities nor expands DTDs.
-    let xml = Document::parse(text.trim_start_matches('\u{feff}').trim()).map_err(|e| e.to_string())?;
+    let nodes = u32::try_from(text.len() / XML_SHARE).unwrap_or(u32::MAX).max(1000);
+    let options = ParsingOptions { nodes_limit: nodes, ..ParsingOptions::default() };
+    let xml = Document::parse_with_options(text.trim_start_matches('\u{feff}').trim(), options)
+        .map_err(|e| e.to_string())?;
     let find = |name: &str| xml.descendants().find(|n| n.has_tag_name_local(name));
     let pixels = find("Pixels").ok_or("no Pixels element")?;
     let size = |name: &str| {
@@ -118,6 +128,7 @@ fn by_tiff_data(
 ) -> Option<Vec<usize>> {
     let [z, c, t] = size_zct;
     let mut pages = vec![None; z * c * t];
+    let mut named = 0_usize;
     for data in pixels.children().filter(|n| n.has_tag_name_local("TiffData")) {
         let number = |name: &str| data.attribute(name).and_then(|v| v.trim().parse::<usize>().ok());
         let ifd = number("IFD");
@@ -129,6 +140,11 @@ fn by_tiff_data(
             let x = "ZCT".find(axis)?;
             start = start.checked_add(first[x].checked_mul(step)?)?;
             step *= size_zct[x];
+        }
+        // Planes named again and again are not worth the time.
+        named = named.saturating_add(count.min(pages.len()));
+        if named > pages.len() {
+            return None;
         }
         for n in 0..count.min(pages.len()) {
             let [iz, ic, it] = place(order, size_zct, start.checked_add(n)?)?;
@@ -215,7 +231,7 @@ mod tests {
                  PhysicalSizeX=\"2\" PhysicalSizeZ=\"1.5\" PhysicalSizeZUnit=\"mm\">{inner}</Pixels></Image></OME>"
             )
         };
-        let a = ome(&pixels("<TiffData/>"), 12, 1).unwrap();
+        let a = ome(&pixels("<TiffData/>"), 12, 1, 0).unwrap();
         // Channel fastest, then time, then slice.
         assert_eq!(a.pages, [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11]);
         assert_eq!(a.spacing_mm, [Some(2e-3), None, Some(1.5)]);
@@ -226,10 +242,24 @@ mod tests {
                 format!("<TiffData IFD=\"{}\" FirstZ=\"{z}\" FirstC=\"{c}\" FirstT=\"{t}\"/>", 11 - n)
             })
             .collect();
-        assert_eq!(ome(&pixels(&all), 12, 1).unwrap().pages, [11, 5, 10, 4, 9, 3, 8, 2, 7, 1, 6, 0]);
-        assert!(ome(&pixels(""), 11, 1).is_err() && ome("<OME", 1, 1).is_err());
+        assert_eq!(ome(&pixels(&all), 12, 1, 0).unwrap().pages, [11, 5, 10, 4, 9, 3, 8, 2, 7, 1, 6, 0]);
+        assert!(ome(&pixels(""), 11, 1, 0).is_err() && ome("<OME", 1, 1, 0).is_err());
         let huge = "<OME><Pixels SizeZ=\"1048576\" SizeC=\"1048576\" SizeT=\"1048576\"/></OME>";
-        assert!(ome(huge, 12, 1).is_err());
+        assert!(ome(huge, 12, 1, 0).is_err());
+    }
+
+    #[test]
+    fn endless_lists_of_planes_end() {
+        let start = std::time::Instant::now();
+        let (pages, elements) = (100_000, "<TiffData/>".repeat(100_000));
+        let text =
+            format!("<OME><Pixels SizeZ=\"{pages}\" SizeC=\"1\" SizeT=\"1\">{elements}</Pixels></OME>");
+        assert_eq!(ome(&text, pages, 1, 10 * pages).unwrap().pages[..3], [0, 1, 2]);
+        let empty = "<a/>".repeat(500_000);
+        assert!(ome(&format!("<OME><Pixels>{empty}</Pixels></OME>"), 1, 1, 0).is_err());
+        let long = " ".repeat(3 << 20);
+        assert!(ome(&format!("<OME><Pixels>{long}</Pixels></OME>"), 1, 1, 0).unwrap_err().contains("bytes"));
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     }
 
     #[test]

@@ -205,7 +205,8 @@ fn read(source: &Source, task: &Task) -> Result<Image> {
 
     let pages = planes.len();
     let colour = planes.first().and_then(|p| p.first()).is_some_and(Voxels::is_colour);
-    let arrangement = arrange(&text, pages, if colour { page.samples } else { 1 }, resolutions, &mut notices);
+    let samples = if colour { page.samples } else { 1 };
+    let arrangement = arrange(&text, pages, samples, bytes.len(), resolutions, &mut notices);
     let mut facts = std::collections::BTreeMap::new();
     if let ([Some(x), Some(y)], Some(unit @ (2 | 3))) = (resolutions, unit) {
         let dpi = if unit == 2 { 1.0 } else { 2.54 };
@@ -629,11 +630,12 @@ fn arrange(
     text: &str,
     pages: usize,
     samples: usize,
+    present: usize,
     resolutions: [Option<f64>; 2],
     notices: &mut Vec<Notice>,
 ) -> Arrangement {
     if description::is_ome(text) {
-        match description::ome(text, pages, samples) {
+        match description::ome(text, pages, samples, present) {
             Ok(a) if a.pages.len() < pages => {
                 notices.push(Notice::warning(
                     "pages-left-out",

@@ -73,6 +73,59 @@ fn packed(header: &[u8], zeros: usize) -> Vec<u8> {
     e.finish().unwrap()
 }
 
+/// What little text can ask for.
+fn text_headers(make: &dyn Fn(&str, &[u8]) -> PathBuf) {
+    let refused = |name: &str, text: &str| {
+        let error = open_within(&make(name, text.as_bytes()), text.len()).expect_err(name);
+        assert!(error.to_string().len() < 2000, "{name}: an error of {} bytes", error.to_string().len());
+    };
+    // Headers of nothing but short entries.
+    let nrrd = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 100 100 100\nencoding: raw\n";
+    let mha = "ObjectType = Image\nNDims = 3\nDimSize = 100 100 100\nElementType = MET_UCHAR\n";
+    for count in [150_000, 1_000_000] {
+        let pairs: String = (0..count).map(|n| format!("{n:x}:=\n")).collect();
+        refused("pairs.nrrd", &format!("{nrrd}{pairs}\n"));
+        let fields: String = (0..count).map(|n| format!("{n:x}=\n")).collect();
+        refused("fields.mha", &format!("{mha}{fields}ElementDataFile = LOCAL\n"));
+        refused("list.nrrd", &format!("{nrrd}data file: LIST\n{}", "a\n".repeat(count)));
+        refused("list.mha", &format!("{mha}ElementDataFile = LIST\n{}", "a\n".repeat(count)));
+        refused("kinds.nrrd", &format!("{nrrd}kinds: {}\n\n", "a ".repeat(count)));
+        refused("directions.nrrd", &format!("{nrrd}space directions: {}\n\n", "(1)".repeat(count)));
+        refused("sizes.mha", &format!("{mha}DimSize = {}\nElementDataFile = LOCAL\n", "1 ".repeat(count)));
+        refused("dims.mha", &format!("{mha}NDims = {}\nElementDataFile = LOCAL\n", "1 ".repeat(count)));
+    }
+    // Many names of one length, long.
+    let long = "x".repeat(50_000);
+    refused("pattern.nrrd", &format!("{nrrd}data file: {long}%d 1 90000 1\n"));
+    refused("pattern.mha", &format!("{mha}ElementDataFile = {long}%d 1 90000 1\n"));
+    // The same million bytes, a hundred times.
+    make("slab.raw", &vec![7; 1_000_000]);
+    let names = "slab.raw\n".repeat(50) + &"./slab.raw\n".repeat(50);
+    let nrrd = nrrd.replace("100 100 100", "1000 1000 100");
+    refused("again.nrrd", &format!("{nrrd}data file: LIST\n{names}"));
+    let mha = mha.replace("100 100 100", "1000 1000 100");
+    refused("again.mha", &format!("{mha}ElementDataFile = LIST\n{names}"));
+
+    // Header extensions of eight bytes each, two million of them.
+    let mut bytes = header([3, 4, 4, 4, 1, 1, 1, 1], (352 + (16 << 20)) as f32);
+    bytes[348] = 1;
+    bytes.extend([8, 0, 0, 0, 4, 0, 0, 0].repeat(2 << 20));
+    bytes.resize(bytes.len() + 64, 0);
+    let image = open_within(&make("extensions.nii", &bytes), bytes.len()).unwrap();
+    assert!(image.first().meta.extensions.len() <= 1000);
+    assert!(image.notices.iter().any(|n| n.code == "broken-extension"));
+    // A label table of nothing but empty elements.
+    let xml = ["<CaretExtension>", &"<a/>".repeat(1_000_000), "</CaretExtension>"].concat();
+    let size = (xml.len() + 8).next_multiple_of(16);
+    let mut bytes = header([3, 4, 4, 4, 1, 1, 1, 1], (352 + size) as f32);
+    bytes[348] = 1;
+    bytes.extend((size as i32).to_le_bytes());
+    bytes.extend(30_i32.to_le_bytes());
+    bytes.extend(xml.as_bytes());
+    bytes.resize(352 + size + 64, 0);
+    assert!(open_within(&make("xml.nii", &bytes), bytes.len()).unwrap().first().meta.labels.is_none());
+}
+
 #[test]
 fn memory_stays_within_the_rule() {
     let dir = tempfile::tempdir().unwrap();
@@ -123,6 +176,8 @@ fn memory_stays_within_the_rule() {
     let present = bytes.len();
     let image = open_within(&make("extension.nii", &bytes), present).unwrap();
     assert_eq!((image.frames.len(), image.first().meta.extensions[0].1.len()), (2000, 5_000_000 - 8));
+
+    text_headers(&make);
 
     let root = std::env::var_os("INSULA_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);

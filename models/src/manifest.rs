@@ -556,7 +556,8 @@ impl Manifest {
                     .to_owned(),
             ));
         }
-        let bad_fixed = |b: &FixedBox| !good_size(&b.size) || b.start.iter().any(|s| s.abs() > 4096);
+        let bad_fixed =
+            |b: &FixedBox| !good_size(&b.size) || !b.start.iter().all(|s| (-4096..=4096).contains(s));
         if c.fixed.as_ref().is_some_and(bad_fixed) || (c.kind == CropKind::Fixed && c.fixed.is_none()) {
             return Some((
                 format!("crop.fixed = {:?}", c.fixed),

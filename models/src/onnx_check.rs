@@ -17,6 +17,10 @@ const DEPTH_LIMIT: u32 = 64;
 /// [`Error::Pack`]; `path` is for messages.
 pub fn refuse_outside_data(path: &Path, bytes: &[u8]) -> Result<()> {
     let remedy = "Export the model with all weights inside the .onnx file";
+    // The runtime tells its own format by these bytes, which a protobuf file might hold as well.
+    if bytes.get(4..8) == Some(b"ORTM") {
+        return Err(Error::pack(path, "a model in ONNX Runtime's own format", "an ONNX model", remedy));
+    }
     match walk(bytes, Message::Model, 0) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::pack(path, "an ONNX file without a graph", "an ONNX model", remedy)),
@@ -40,6 +44,7 @@ enum Fault {
 #[derive(Clone, Copy)]
 enum Message {
     Model,
+    Training,
     Graph,
     Function,
     Node,
@@ -50,9 +55,10 @@ enum Message {
 
 impl Message {
     /// The kind of a length-delimited field, if it can lead to a tensor.
-    fn child(self, field: u64) -> Option<Self> {
+    fn child(self, field: u32) -> Option<Self> {
         Some(match (self, field) {
-            (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,
+            (Self::Model, 7) | (Self::Training, 1 | 2) | (Self::Attribute, 6 | 11) => Self::Graph,
+            (Self::Model, 20) => Self::Training,
             (Self::Model, 25) => Self::Function,
             (Self::Graph, 1) | (Self::Function, 7) => Self::Node,
             (Self::Function, 11) | (Self::Node, 5) => Self::Attribute,
@@ -70,7 +76,8 @@ fn walk(mut bytes: &[u8], kind: Message, depth: u32) -> Result<bool, Fault> {
     }
     let mut has_graph = false;
     while !bytes.is_empty() {
-        let key = varint(&mut bytes)?;
+        // Keys have 32 bits. Some parsers drop what is above, so a larger one could stand for any field.
+        let key = u32::try_from(varint(&mut bytes)?).map_err(|_| Fault::Malformed)?;
         let field = key >> 3;
         match key & 7 {
             0 => {
@@ -121,7 +128,11 @@ mod tests {
     use super::*;
 
     fn field(number: u8, content: &[u8]) -> Vec<u8> {
-        let mut out = vec![number << 3 | 2, u8::try_from(content.len()).unwrap()];
+        let mut out = match number {
+            ..16 => vec![number << 3 | 2],
+            _ => vec![0x80 | (number << 3 | 2), number >> 4],
+        };
+        out.push(u8::try_from(content.len()).unwrap());
         out.extend_from_slice(content);
         out
     }
@@ -138,10 +149,22 @@ mod tests {
         let by_entry = field(7, &field(5, &field(13, b"")));
         let in_constant = field(7, &field(1, &field(5, &field(5, &[14 << 3, 1]))));
         let in_branch = field(7, &field(1, &field(5, &field(6, &field(5, &[14 << 3, 1])))));
-        for model in [by_location, by_entry, in_constant, in_branch] {
+        let in_training = field(20, &field(2, &field(5, &[14 << 3, 1])));
+        for model in [by_location, by_entry, in_constant, in_branch, in_training] {
             let message = check(&model).unwrap_err().to_string();
             assert!(message.contains("another file"), "{message}");
         }
+    }
+
+    #[test]
+    fn keys_and_formats_that_parsers_read_differently_are_refused() {
+        // Field 14 with a bit beyond the 32 that a key has: 14 << 3 | 1 << 32 as a varint.
+        let hidden = [0xf0, 0x80, 0x80, 0x80, 0x10, 1];
+        check(&field(7, &field(5, &hidden))).unwrap_err();
+        // A graph whose content the runtime could take for the root of its own format.
+        let inside = field(7, &[&[10, 8][..], b"ORTM", &[0; 4]].concat());
+        assert_eq!(&inside[4..8], b"ORTM");
+        assert!(check(&inside).unwrap_err().to_string().contains("own format"));
     }
 
     #[test]

@@ -213,6 +213,15 @@ fn bombs_go_off_unheard() {
     refusal(&archive(&[b"]q\0".to_vec(), b"h\0a".repeat(2_000_000)].concat(), &[]));
     refusal(&archive(&[b")q\0".to_vec(), b"h\0h\0\x86q\0".repeat(100_000)].concat(), &[]));
     refusal(&archive(&b"(".repeat(4_000_000), &[]));
+    // Tensors by the hundred thousand, five bytes each.
+    let tensor = op::tensor("FloatStorage", "0", 1, 0, &[1; 16], &[1; 16]);
+    let [function, arguments] = {
+        let at = tensor.windows(2).position(|w| w == b"\n(").expect("arguments") + 1;
+        [&tensor[..at], &tensor[at..tensor.len() - 1]]
+    };
+    let calls = b"h\0h\x01R".repeat(100_000);
+    let root = [b"(", function, b"q\0", arguments, b"q\x01", &calls, b"t"].concat();
+    assert!(refusal(&archive(&root, &[])).contains("tensors"));
     // A name longer than any name.
     let mut long = String::new();
     write!(long, "{:>9000}", "x").expect("written");
@@ -340,6 +349,26 @@ fn safetensors_are_read_and_cuts_noticed() {
     }
     bytes[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     refusal(&bytes);
+}
+
+#[test]
+fn safetensors_that_would_grow_are_refused() {
+    let file = |header: &str, data: usize| {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.resize(bytes.len() + data, 0);
+        bytes
+    };
+    // Parsed, such a header takes ten times its length.
+    let mut header = r#"{"__metadata__":{"#.to_owned();
+    (0..400_000).for_each(|n| write!(header, r#""{n:x}":"","#).expect("written"));
+    let header = header.trim_end_matches(',').to_owned() + "}}";
+    assert!(refusal(&file(&header, 0)).contains("header"));
+    // Bytes become four each.
+    let bytes =
+        |n: usize| file(&format!(r#"{{"a":{{"dtype":"U8","shape":[{n}],"data_offsets":[0,{n}]}}}}"#), n);
+    assert!(read_bytes(&bytes(1 << 20)).is_ok());
+    assert!(refusal(&bytes(17 << 20)).contains("integer weights"));
 }
 
 /// Places of the official checkpoint files, cut and changed; skipped where they are absent.

@@ -91,6 +91,11 @@ fn every_fault_has_one_clear_error() {
         ("\"native\"", "\"nativ\"", &["native"]),
         ("\"native\"", "[1.0, 0.0, 1.0]", &["spacing_mm"]),
         ("[8, 8, 8]", "[8, 0, 8]", &["patch"]),
+        (
+            "[tiles]",
+            "[crop]\nkind = \"fixed\"\nfixed = { start = [-9223372036854775808, 0, 0], size = [8, 8, 8] }\n[tiles]",
+            &["crop.fixed", "±4096"],
+        ),
         ("[0, 7]", "[0, 9]", &["label 9 in the output", "[[label]]"]),
         ("role = \"network\"", "role = \"card\"", &["0 files with role", "exactly one"]),
         ("bytes = 18", "bytes = 17", &["18 bytes", "17 bytes", "copy the pack again"]),

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 
 /// Most instructions obeyed: a state dict needs about 30 per tensor.
 const OP_LIMIT: usize = 500_000;
+/// Most tensors: each takes some hundred bytes, and five bytes of instructions are enough to make one.
+const TENSOR_LIMIT: usize = 50_000;
 /// Longest name or string.
 const STRING_LIMIT: usize = 4096;
 /// Most dimensions of a tensor.
@@ -490,6 +492,9 @@ impl<'a> Machine<'a> {
                 };
                 if tensor.shape.len() != tensor.stride.len() {
                     return Err(Fault::damaged("a tensor with unequal numbers of sizes and strides"));
+                }
+                if self.tensors.len() >= TENSOR_LIMIT {
+                    return Err(Fault::Limit(format!("more than {TENSOR_LIMIT} tensors")));
                 }
                 self.tensors.push(tensor);
                 self.push(Value::Tensor(self.tensors.len() - 1));

@@ -9,6 +9,9 @@ use safetensors::{Dtype, SafeTensors};
 use super::{Checkpoint, NamedTensor};
 use crate::error::{Error, Result};
 
+/// Longest header read: about 40 000 tensors. Parsed it takes up to twelve times its length.
+const HEADER_LIMIT: u64 = 4 << 20;
+
 /// Reads a whole file.
 ///
 /// # Errors
@@ -24,7 +27,25 @@ pub fn read(path: &Path) -> Result<Checkpoint> {
         )
     };
     let bytes = std::fs::read(path).map_err(|e| damaged(&e))?;
+    let limit = |found: String| {
+        Error::checkpoint(
+            path,
+            found,
+            "the size of a network's weights",
+            "Save only the weights, as float32 or half precision",
+        )
+    };
+    let header_len = bytes.first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
+    if (HEADER_LIMIT..bytes.len() as u64).contains(&header_len) {
+        return Err(limit(format!("a header of {header_len} bytes")));
+    }
     let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?;
+    // Types of one byte become four: what comes out is bounded by what the file holds, as for PyTorch files.
+    let out_len: usize =
+        file.iter().map(|(_, t)| t.data().len() / (t.dtype().bitsize() / 8).max(1) * 4).sum();
+    if out_len > bytes.len().saturating_mul(2).saturating_add(32 << 20) {
+        return Err(limit(format!("integer weights that take {out_len} bytes in single precision")));
+    }
     let mut tensors = Vec::with_capacity(file.len());
     for (name, view) in file.iter() {
         let data = to_f32(view.dtype(), view.data()).ok_or_else(|| {

@@ -19,6 +19,21 @@ use crate::notice::Notice;
 /// Sequences within sequences; PS3.3 needs fewer than ten, structured reports some dozens.
 const MAX_DEPTH: usize = 100;
 
+/// What a data set may take in memory: this, and so much for each byte of the file. Texts of many short numbers (contours)
+/// take about five times their length and items of sequences more, so that the
+/// program's usual four are not enough: a perfusion series of ten thousand small compressed frames in one file needs this.
+const FREE_BYTES: usize = 48 << 20;
+const BYTES_PER_BYTE: usize = 8;
+
+/// Nodes of the tree that a data set is hold eleven elements, used or not; on the average half of them are.
+const NODE_BYTES: usize = 11 * (size_of::<InMemElement>() + size_of::<Tag>());
+const ELEMENT_BYTES: usize = 2 * size_of::<InMemElement>();
+/// Lists of items grow by doubling.
+const ITEM_BYTES: usize = 2 * size_of::<InMemDicomObject>();
+
+/// Most oddities told of one data set.
+const MAX_NOTICES: usize = 50;
+
 /// Length that means "up to the delimiter" (PS3.5 §7.1.1).
 const UNDEFINED: u32 = u32::MAX;
 
@@ -79,7 +94,7 @@ pub(super) struct Parser<'a> {
     total: u64,
     charset: SpecificCharacterSet,
     signed_pixels: bool,
-    elements_left: usize,
+    memory_left: usize,
     pub notices: Vec<Notice>,
     pub pixels: Option<PixelElement>,
     /// First byte not understood.
@@ -94,15 +109,13 @@ struct ElementHead {
 
 impl<'a> Parser<'a> {
     pub fn new(data: &'a [u8], total: u64) -> Self {
-        // An element takes some 200 bytes of memory and as few as 8 in the file. This is what a perfusion series
-        // of ten thousand small compressed frames in one file needs, and little more.
-        let allowed = 228_000 + usize::try_from(total / 50).unwrap_or(usize::MAX / 2);
+        let allowed = usize::try_from(total).unwrap_or(usize::MAX).saturating_mul(BYTES_PER_BYTE);
         Self {
             data,
             total,
             charset: SpecificCharacterSet::ISO_IR_6,
             signed_pixels: false,
-            elements_left: allowed,
+            memory_left: allowed.saturating_add(FREE_BYTES),
             notices: Vec::new(),
             pixels: None,
             position: 0,
@@ -128,8 +141,25 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    fn notice(&mut self, notice: Notice) {
+        if self.notices.len() < MAX_NOTICES {
+            self.notices.push(notice);
+        }
+    }
+
     fn fault<T>(&self, at: usize, what: impl Into<String>) -> Result<T, Stop> {
         Err(Stop::Fault(what.into(), at))
+    }
+
+    /// Takes memory from what the file may have.
+    fn spend(&mut self, at: usize, bytes: usize) -> Result<(), Stop> {
+        match self.memory_left.checked_sub(bytes) {
+            Some(left) => {
+                self.memory_left = left;
+                Ok(())
+            }
+            None => self.fault(at, "more elements than a file of this size can mean"),
+        }
     }
 
     fn slice(&self, at: usize, len: usize) -> Result<&'a [u8], Stop> {
@@ -246,10 +276,10 @@ impl<'a> Parser<'a> {
         object: &mut InMemDicomObject,
     ) -> Result<(), Stop> {
         let (mut head, start) = self.head(encoding, *at, object)?;
-        let Some(left) = self.elements_left.checked_sub(1) else {
-            return self.fault(*at, "more elements than a file of this size can mean");
-        };
-        self.elements_left = left;
+        self.spend(*at, ELEMENT_BYTES)?;
+        if depth > 0 && object.iter().next().is_none() {
+            self.spend(*at, NODE_BYTES)?;
+        }
         if head.tag.group() == 0xfffe {
             // A delimiter without a sequence: stray, of no content.
             *at = start;
@@ -277,14 +307,8 @@ impl<'a> Parser<'a> {
         let len = usize::try_from(head.len).unwrap_or(usize::MAX);
         let bytes = self.slice(start, len)?;
         *at = start + len;
-        // Each value of a text takes some 50 bytes of memory and as little as one in the file.
-        if len > 4096 && !matches!(head.vr, VR::OB | VR::OW | VR::UN) {
-            let values = bytes.iter().filter(|&&b| b == b'\\').count();
-            let Some(left) = self.elements_left.checked_sub(values / 16) else {
-                return self.fault(start, "more values than a file of this size can mean");
-            };
-            self.elements_left = left;
-        }
+        let values = if value::is_list_of_texts(head.vr) { value::count(bytes) } else { 0 };
+        self.spend(start, len.saturating_add(values.saturating_mul(size_of::<String>())))?;
         if head.tag.element() == 0 {
             return Ok(()); // group lengths are retired and wrong once anything is changed
         }
@@ -320,7 +344,7 @@ impl<'a> Parser<'a> {
             if end <= self.total {
                 return Err(Stop::MoreBytes);
             }
-            self.notices.push(Notice::warning(
+            self.notice(Notice::warning(
                 "dicom-cut-sequence",
                 format!("sequence {} announces {} bytes beyond the end", head.tag, end - self.total),
             ));
@@ -342,7 +366,7 @@ impl<'a> Parser<'a> {
             (Ok(()), Some(end)) => *at = end,
             (Ok(()), None) => *at = inside,
             (Err(Stop::Fault(what, place)), Some(end)) => {
-                self.notices.push(Notice::warning(
+                self.notice(Notice::warning(
                     "dicom-bad-sequence",
                     format!("sequence {}: {what} (byte {place}); its rest was skipped", head.tag),
                 ));
@@ -371,10 +395,7 @@ impl<'a> Parser<'a> {
             if tag != ITEM {
                 return self.fault(*at, format!("element {tag} where an item was expected"));
             }
-            let Some(left) = self.elements_left.checked_sub(1) else {
-                return self.fault(*at, "more items than a file of this size can mean");
-            };
-            self.elements_left = left;
+            self.spend(*at, ITEM_BYTES)?;
             *at += 8;
             let mut item = InMemDicomObject::new_empty();
             let stop_at = if len == UNDEFINED { self.total } else { *at as u64 + u64::from(len) };
@@ -406,6 +427,7 @@ impl<'a> Parser<'a> {
                 SEQUENCE_END => return Ok(()),
                 ITEM => {
                     let bytes = self.slice(*at, usize::try_from(len).unwrap_or(usize::MAX))?;
+                    self.spend(*at, bytes.len().saturating_add(2 * size_of::<Vec<u8>>()))?;
                     *at += bytes.len();
                     fragments.push(bytes.to_vec());
                 }

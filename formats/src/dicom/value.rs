@@ -89,6 +89,31 @@ fn numbers<const N: usize, T>(bytes: &[u8], big: bool, f: impl Fn([u8; N]) -> T)
     chunks.iter().map(|&c| turn(c)).collect()
 }
 
+/// Whether values of this representation are texts separated by backslashes.
+pub(super) fn is_list_of_texts(vr: VR) -> bool {
+    matches!(
+        vr,
+        VR::AE
+            | VR::AS
+            | VR::CS
+            | VR::DA
+            | VR::DS
+            | VR::DT
+            | VR::IS
+            | VR::LO
+            | VR::PN
+            | VR::SH
+            | VR::TM
+            | VR::UC
+            | VR::UI
+    )
+}
+
+/// How many texts there are in a list.
+pub(super) fn count(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&b| b == b'\\').count() + 1
+}
+
 /// The value of an element. Odd tails of numeric values are dropped; text is decoded and its padding removed.
 pub(super) fn primitive(
     vr: VR,
@@ -120,19 +145,13 @@ pub(super) fn primitive(
                 .collect(),
         ),
         VR::ST | VR::LT | VR::UT | VR::UR => P::Str(text(vr, bytes, charset)),
-        VR::AE
-        | VR::AS
-        | VR::CS
-        | VR::DA
-        | VR::DS
-        | VR::DT
-        | VR::IS
-        | VR::LO
-        | VR::PN
-        | VR::SH
-        | VR::TM
-        | VR::UC
-        | VR::UI => P::Strs(text(vr, bytes, charset).split('\\').map(str::to_owned).collect()),
+        _ if is_list_of_texts(vr) => {
+            let text = text(vr, bytes, charset);
+            // In one allocation of the right size.
+            let mut values = C::with_capacity(count(text.as_bytes()));
+            values.extend(text.split('\\').map(str::to_owned));
+            P::Strs(values)
+        }
         _ => P::U8(C::from_slice(bytes)),
     }
 }

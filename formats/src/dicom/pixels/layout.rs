@@ -224,7 +224,7 @@ impl PixelLayout {
             bits_stored = bits_allocated;
             high_bit = bits_stored - 1;
         }
-        if high_bit + 1 < bits_stored || high_bit >= bits_allocated {
+        if high_bit.saturating_add(1) < bits_stored || high_bit >= bits_allocated {
             notices.push(Notice::warning(
                 "dicom-high-bit",
                 format!(

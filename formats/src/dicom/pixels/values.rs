@@ -355,7 +355,9 @@ fn words(element: &dicom_object::mem::InMemElement, bits: u32, count: usize, big
 /// A segmented palette in full (PS3.3 C.7.9.2). `None` when it is broken or grows beyond `count`.
 fn unsegment(raw: &[u16], count: usize) -> Option<Vec<u16>> {
     let mut out = Vec::with_capacity(count.min(1 << 16));
-    segments(raw, 0, raw.len(), count, true, &mut out)?;
+    // Segments that refer to segments without entries would take time without end; a table has at most 65536 entries.
+    let mut steps = 1 << 20;
+    segments(raw, 0, raw.len(), count, true, &mut steps, &mut out)?;
     Some(out)
 }
 
@@ -365,9 +367,11 @@ fn segments(
     mut left: usize,
     count: usize,
     may_refer: bool,
+    steps: &mut usize,
     out: &mut Vec<u16>,
 ) -> Option<()> {
     while left > 0 && at + 1 < raw.len() {
+        *steps = steps.checked_sub(1)?;
         let (kind, len) = (*raw.get(at)?, usize::from(*raw.get(at + 1)?));
         at += 2;
         left -= 1;
@@ -387,7 +391,7 @@ fn segments(
                 at += 2;
                 // Byte offset of the segments meant, counted in the 16-bit words of the table.
                 let offset = (usize::from(low) | usize::from(high) << 16) / 2;
-                segments(raw, offset, len, count, false, out)?;
+                segments(raw, offset, len, count, false, steps, out)?;
             }
             _ => return None,
         }

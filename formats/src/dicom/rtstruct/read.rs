@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
 use ndarray::Array3;
 
 use super::fill::Fill;
@@ -132,8 +133,8 @@ fn structures(
             "items in Structure Set ROI Sequence (3006,0020)",
         ));
     }
-    let drawn = items(object, tags::ROI_CONTOUR_SEQUENCE);
-    let observed = items(object, tags::RTROI_OBSERVATIONS_SEQUENCE);
+    let drawn = by_number(items(object, tags::ROI_CONTOUR_SEQUENCE));
+    let observed = by_number(items(object, tags::RTROI_OBSERVATIONS_SEQUENCE));
     let numbers_fit: Option<std::collections::BTreeSet<u16>> = named
         .iter()
         .map(|r| integer(r, tags::ROI_NUMBER).and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0))
@@ -147,14 +148,12 @@ fn structures(
         task.check()?;
         let number = integer(roi, tags::ROI_NUMBER);
         let id = number.and_then(|n| u16::try_from(n).ok()).filter(|_| keep_numbers).unwrap_or(counted);
-        let of_it =
-            |item: Attributes<'_>| integer(item, tags::REFERENCED_ROI_NUMBER) == number && number.is_some();
-        let contours = drawn.iter().find(|i| of_it(i));
+        let contours = number.and_then(|n| drawn.get(&n).copied());
         let rgb = contours.and_then(|c| <[f64; 3]>::try_from(numbers(c, tags::ROI_DISPLAY_COLOR)).ok());
         let rgb = rgb.map_or_else(|| default_rgb(id), |c| c.map(|v| v.clamp(0.0, 255.0) as u8));
         let mut entry =
             LabelEntry::new(id, text(roi, tags::ROI_NAME).unwrap_or_else(|| format!("ROI {id}")), rgb);
-        let kind = observed.iter().find(|i| of_it(i));
+        let kind = number.and_then(|n| observed.get(&n).copied());
         entry.coding =
             kind.and_then(|k| Code::from_sequence(k, tags::RTROI_IDENTIFICATION_CODE_SEQUENCE)).map(|kind| {
                 let category = Coding::of_name(&entry.name).unwrap_or_else(Coding::unknown).category;
@@ -172,6 +171,13 @@ fn structures(
     Ok(rois)
 }
 
+/// The first item for each ROI number.
+fn by_number(items: &[InMemDicomObject]) -> BTreeMap<i64, Attributes<'_>> {
+    let numbered = |i| Some((integer(i, tags::REFERENCED_ROI_NUMBER)?, i));
+    // Collecting keeps the last of a number.
+    items.iter().rev().filter_map(numbered).collect()
+}
+
 /// The two axes within the plane across an axis: along a row of the array, then from row to row.
 fn within(axis: usize) -> [usize; 2] {
     [[1, 2], [0, 2], [0, 1]][axis]
@@ -186,6 +192,12 @@ fn polygon(
 ) -> Option<(Place, Polygon)> {
     let kind = text(contour, tags::CONTOUR_GEOMETRIC_TYPE).unwrap_or_default();
     if !matches!(kind.as_str(), "CLOSED_PLANAR" | "CLOSEDPLANAR_XOR") {
+        // The terms of PS3.3 C.8.8.6 are four; others are told as one.
+        let kind = if matches!(kind.as_str(), "POINT" | "OPEN_PLANAR" | "OPEN_NONPLANAR") {
+            kind
+        } else {
+            "unknown".to_owned()
+        };
         *left.other_kinds.entry(kind).or_default() += 1;
         return None;
     }

@@ -70,21 +70,23 @@ pub(super) fn paint(
     labels: &mut [u16],
     task: &Task,
 ) -> Result<Overlaps> {
-    let mut sizes: BTreeMap<u16, u64> = BTreeMap::new();
+    // Segments with their frames and size: walking all frames for each of many segments would take long.
+    let mut sizes: BTreeMap<u16, (Vec<usize>, u64)> = BTreeMap::new();
     for (n, frame) in layout.frames.iter().enumerate() {
         task.check()?;
         if let Some(segment) = frame.segment {
-            *sizes.entry(segment).or_default() += bits.ones(n).count() as u64;
+            let (frames, size) = sizes.entry(segment).or_default();
+            frames.push(n);
+            *size += bits.ones(n).count() as u64;
         }
     }
-    let mut order: Vec<(u16, u64)> = sizes.into_iter().collect();
-    order.sort_by_key(|&(_, size)| std::cmp::Reverse(size));
+    let mut order: Vec<(u16, (Vec<usize>, u64))> = sizes.into_iter().collect();
+    order.sort_by_key(|(_, (_, size))| std::cmp::Reverse(*size));
     let mut overlaps = Overlaps::default();
-    for (at, &(segment, _)) in order.iter().enumerate() {
+    for (at, (segment, (frames, _))) in order.iter().enumerate() {
         task.at("Reading structures", at as f32 / order.len() as f32)?;
-        let Some(&new) = id.get(&segment) else { continue };
-        let own = layout.frames.iter().enumerate().filter(|(_, f)| f.segment == Some(segment));
-        for (n, frame) in own {
+        let Some(&new) = id.get(segment) else { continue };
+        for (n, frame) in frames.iter().filter_map(|&n| Some((n, layout.frames.get(n)?))) {
             for pixel in bits.ones(n) {
                 let Some(label) = frame.voxel(pixel).and_then(|v| labels.get_mut(v)) else { continue };
                 if *label != 0 && *label != new {

@@ -17,7 +17,7 @@ const COINCIDE: f64 = 0.05;
 const EVEN: f64 = 0.05;
 
 /// Labels of a lattice that is mostly empty may take this much, in bytes.
-const MAX_SPARSE_BYTES: usize = 1 << 30;
+pub(super) const MAX_SPARSE_BYTES: usize = 1 << 30;
 
 /// The frames of a segmentation on one grid.
 #[derive(Debug)]

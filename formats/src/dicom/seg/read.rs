@@ -149,8 +149,8 @@ fn name_segments(
             ));
         }
     }
-    let known = |f: &super::layout::Frame| segments.iter().any(|s| Some(s.number) == f.segment);
-    let lost = layout.frames.iter().filter(|f| !known(f)).count();
+    let known: std::collections::BTreeSet<u16> = segments.iter().map(|s| s.number).collect();
+    let lost = layout.frames.iter().filter(|f| f.segment.is_none_or(|s| !known.contains(&s))).count();
     if lost > 0 {
         notices.push(Notice::warning(
             "frames-without-segment",

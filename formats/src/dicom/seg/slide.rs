@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dicom_dictionary_std::tags;
 
-use super::layout::{Frame, Groups, Layout, dimension_type};
+use super::layout::{Frame, Groups, Layout, MAX_SPARSE_BYTES, dimension_type};
 use crate::affine::Affine;
 use crate::dicom::attributes::{Attributes, array, first, integer, items, numbers};
 use crate::dicom::place::{cross, flip};
@@ -27,11 +27,13 @@ pub(super) fn lay_out(
     let count = segments.len();
     let stored = count.saturating_mul(tile[0] * tile[1]);
     let needed = columns.saturating_mul(rows);
-    if needed > stored.saturating_mul(256).max(1 << 24) {
+    // Tiles that hold nothing need not be stored, but a few must not ask for all memory.
+    let allowed = stored.saturating_mul(256).max(1 << 24).min(stored.max(MAX_SPARSE_BYTES / 2));
+    if needed > allowed {
         return Err(Error::OverLimit {
             path: path.to_owned(),
             needed: format!("a plane of {columns}×{rows} for {count} tiles"),
-            limit: "256 pixels are allowed for each one stored".to_owned(),
+            limit: format!("{allowed} pixels are allowed for so many tiles"),
             remedy: "Use a lower resolution of the slide".to_owned(),
         });
     }
@@ -54,7 +56,9 @@ pub(super) fn lay_out(
             [at % across * tile[0], at / across * tile[1]]
         } else {
             let position = groups.get(n, tags::PLANE_POSITION_SLIDE_SEQUENCE);
-            let one = |tag| position.and_then(|p| integer(p, tag)).and_then(|v| usize::try_from(v - 1).ok());
+            let one = |tag| {
+                position.and_then(|p| integer(p, tag)).and_then(|v| usize::try_from(v.checked_sub(1)?).ok())
+            };
             let at = one(tags::COLUMN_POSITION_IN_TOTAL_IMAGE_PIXEL_MATRIX)
                 .zip(one(tags::ROW_POSITION_IN_TOTAL_IMAGE_PIXEL_MATRIX));
             let (column, row) = at.ok_or_else(|| {

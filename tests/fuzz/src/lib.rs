@@ -7,6 +7,7 @@
 pub mod dicom;
 pub mod fence;
 pub mod images;
+pub mod labels;
 pub mod place;
 pub mod weights;
 pub mod zip;

@@ -224,15 +224,15 @@ fn groups(frames: u16, each: impl Fn(u16) -> Vec<Element>) -> Vec<Element> {
             0x0028,
             0x9110,
             vec![vec![
-                text(0x0018, 0x0050, "DS", "2"),
-                text(0x0018, 0x0088, "DS", "2"),
+                text(0x0018, 0x0050, "DS", "2.5"),
+                text(0x0018, 0x0088, "DS", "2.5"),
                 text(0x0028, 0x0030, "DS", "0.5\\0.75"),
             ]],
         ),
     ];
     let one = |n| {
         let place =
-            items(0x0020, 0x9113, vec![vec![text(0x0020, 0x0032, "DS", &format!("0\\0\\{}", n / 2 * 2))]]);
+            items(0x0020, 0x9113, vec![vec![text(0x0020, 0x0032, "DS", &format!("-10\\-20\\{}", 30.0 + 2.5 * f64::from(n / 2)))]]);
         with(vec![place], &each(n))
     };
     vec![
@@ -322,7 +322,7 @@ fn structures() -> Vec<Element> {
         vec![
             text(0x3006, 0x0042, "CS", "CLOSED_PLANAR"),
             text(0x3006, 0x0046, "IS", "4"),
-            text(0x3006, 0x0050, "DS", &format!("0\\0\\{z}\\2\\0\\{z}\\2\\2\\{z}\\0\\2\\{z}")),
+            text(0x3006, 0x0050, "DS", &format!("-9.6\\-19.7\\{z}\\-7.4\\-19.7\\{z}\\-7.4\\-18.7\\{z}\\-9.6\\-18.7\\{z}")),
         ]
     };
     let roi = |n: &str| {

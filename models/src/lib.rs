@@ -15,6 +15,7 @@ pub mod error;
 pub mod family;
 pub mod import;
 pub mod manifest;
+pub mod maxim;
 pub mod onnx;
 pub mod onnx_check;
 pub mod pack;

@@ -1,10 +1,11 @@
-//! Readers of trained weights: PyTorch zip files and safetensors, as named float tensors.
+//! Readers of trained weights: PyTorch zip files, safetensors and NumPy archives, as named float tensors.
 //!
 //! A PyTorch checkpoint is a program for Python's unpickler, and running one is how malicious models take over a
 //! machine. Here nothing is executed: the few instructions that describe tensors are interpreted (`pickle`), any
 //! other request is refused by name. A file gives tensors or one clear error, and memory stays within 64 MiB plus
 //! four times the bytes present.
 
+mod npz;
 mod pickle;
 mod pytorch;
 mod safetensors;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 /// One array of a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTensor {
-    /// Dotted name, without wrappers such as `module.`.
+    /// Name, its parts joined by dots (PyTorch) or slashes (Flax), without wrappers such as `module.`.
     pub name: String,
     /// Sizes, slowest first; empty for a scalar.
     pub shape: Vec<usize>,
@@ -47,7 +48,7 @@ impl Checkpoint {
 /// File names looked for in a checkpoint folder, in this order.
 const IN_FOLDER: [&str; 2] = ["pytorch_model.bin", "model.safetensors"];
 
-/// Reads `.pt`, `.pth`, `.bin`, `.pth.tar` (PyTorch 1.6 or later) and `.safetensors`, told apart by content; or a
+/// Reads `.pt`, `.pth`, `.bin`, `.pth.tar` (PyTorch 1.6 or later), `.safetensors` and `.npz`, told apart by content; or a
 /// folder holding `pytorch_model.bin` or `model.safetensors`.
 ///
 /// Wrappers are removed: `{"state_dict": …}`, `{"model": …}`, `{"model_state_dict": …}` and the name prefixes
@@ -80,7 +81,14 @@ fn read_file(path: &Path) -> Result<Checkpoint> {
     let mut head = Vec::new();
     std::io::Read::read_to_end(&mut std::io::Read::take(&mut file, 16), &mut head).map_err(cannot_read)?;
     let mut checkpoint = match Kind::of(&head) {
-        Kind::Zip => pytorch::read(path, file, len)?,
+        Kind::Zip => {
+            let archive = zip::Archive::open(file, len).map_err(|fault| pytorch::explain(path, fault))?;
+            if npz::is_npz(&archive) {
+                npz::read(path, archive, len)?
+            } else {
+                pytorch::read(path, archive, len)?
+            }
+        }
         Kind::Safetensors => safetensors::read(path)?,
         Kind::LegacyPickle => {
             return Err(Error::checkpoint(
@@ -102,7 +110,7 @@ fn read_file(path: &Path) -> Result<Checkpoint> {
             return Err(Error::checkpoint(
                 path,
                 if head.is_empty() { "an empty file" } else { "no known kind of weights file" },
-                "a PyTorch checkpoint (.pt, .pth, .bin) or .safetensors",
+                "a PyTorch checkpoint (.pt, .pth, .bin), .safetensors or .npz",
                 "Choose another file",
             ));
         }

@@ -16,15 +16,16 @@ const PICKLE_LIMIT: u64 = 8 << 20;
 /// Dictionary entries that hold the weights of a training checkpoint, in order of preference.
 const WRAPPERS: [&str; 5] = ["state_dict", "model_state_dict", "model", "network", "net"];
 
-/// Reads an opened file of `len` bytes.
+/// Reads an archive of `len` bytes.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] with one cause.
-pub fn read(path: &Path, file: File, len: u64) -> Result<Checkpoint> {
-    read_parts(path, file, len).map_err(|fault| explain(path, fault))
+pub fn read(path: &Path, archive: Archive<File>, len: u64) -> Result<Checkpoint> {
+    read_parts(path, archive, len).map_err(|fault| explain(path, fault))
 }
 
-fn explain(path: &Path, fault: Fault) -> Error {
+/// What is said of a fault in such a file.
+pub fn explain(path: &Path, fault: Fault) -> Error {
     match fault {
         Fault::Damaged(what) => Error::checkpoint(
             path,
@@ -53,8 +54,7 @@ fn explain(path: &Path, fault: Fault) -> Error {
     }
 }
 
-fn read_parts(path: &Path, file: File, len: u64) -> Result<Checkpoint, Fault> {
-    let mut archive = Archive::open(file, len)?;
+fn read_parts(path: &Path, mut archive: Archive<File>, len: u64) -> Result<Checkpoint, Fault> {
     let root = {
         let mut roots = archive.names().filter_map(|n| n.strip_suffix("data.pkl"));
         match (roots.next(), roots.next()) {

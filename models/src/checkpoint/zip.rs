@@ -1,7 +1,8 @@
-//! The part of the ZIP format PyTorch uses: entries stored without compression, found through the central
-//! directory, with ZIP64 sizes (PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16, 4.5.3).
+//! The part of the ZIP format PyTorch and NumPy use: entries stored or deflated, found through the central directory,
+//! with ZIP64 sizes (PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16, 4.5.3).
 //!
-//! Entries are never expanded, so there is nothing for a compression bomb to act on.
+//! A deflated entry gives no more bytes than the directory says, and no more than the caller allows, so that there is
+//! nothing for a compression bomb to act on.
 
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -25,7 +26,11 @@ pub struct Archive<F> {
 #[derive(Clone, Copy)]
 struct Entry {
     header_at: u64,
+    /// Bytes in the archive.
+    stored: u64,
+    /// Bytes that come out.
     len: u64,
+    is_deflated: bool,
     crc: u32,
 }
 
@@ -83,7 +88,8 @@ impl<F: Read + Seek> Archive<F> {
         }
         let skip = 30 + u64::from(u16_at(&header, 26)?) + u64::from(u16_at(&header, 28)?);
         let at = entry.header_at.checked_add(skip).ok_or_else(|| Fault::damaged("an offset overflows"))?;
-        let bytes = read_at(&mut self.file, self.len, at, entry.len)?;
+        let stored = read_at(&mut self.file, self.len, at, entry.stored)?;
+        let bytes = if entry.is_deflated { inflated(name, &stored, entry.len)? } else { stored };
         let is_sound = crc32fast::hash(&bytes) == entry.crc;
         Ok((bytes, is_sound))
     }
@@ -122,19 +128,33 @@ fn parse_directory(mut rest: &[u8]) -> Result<HashMap<String, Entry>, Fault> {
         if flags & 1 != 0 {
             return Err(Fault::Unsupported(format!("an encrypted entry ({name})")));
         }
-        if method != 0 {
-            return Err(Fault::Unsupported(format!("a compressed entry ({name})")));
+        let is_deflated = method == 8;
+        if method != 0 && !is_deflated {
+            return Err(Fault::Unsupported(format!("an entry compressed by method {method} ({name})")));
         }
-        if stored != len {
+        if stored != len && !is_deflated {
             return Err(Fault::damaged(format!("entry {name} has two sizes, {stored} and {len}")));
         }
-        let entry = Entry { header_at, len, crc: u32_at(rest, 16)? };
+        let entry = Entry { header_at, stored, len, is_deflated, crc: u32_at(rest, 16)? };
         if entries.insert(name.clone(), entry).is_some() {
             return Err(Fault::damaged(format!("two entries called {name}")));
         }
         rest = after;
     }
     Ok(entries)
+}
+
+/// The `len` bytes of a deflated entry. Memory grows with what really comes out.
+fn inflated(name: &str, stored: &[u8], len: u64) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    flate2::read::DeflateDecoder::new(stored)
+        .take(len.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|e| Fault::damaged(format!("entry {name} cannot be expanded: {e}")))?;
+    if bytes.len() as u64 != len {
+        return Err(Fault::damaged(format!("entry {name} does not expand to the {len} bytes it states")));
+    }
+    Ok(bytes)
 }
 
 /// The payload of extra field 0x0001, or nothing.

@@ -97,6 +97,8 @@ pub enum Attribute {
     Ints(Vec<i64>),
     /// A real number.
     Float(f32),
+    /// A word.
+    Text(&'static str),
 }
 
 /// A constant array.
@@ -212,6 +214,10 @@ impl Node {
                 Attribute::Int(v) => {
                     attribute.int(3, *v);
                     attribute.int(20, 2);
+                }
+                Attribute::Text(v) => {
+                    attribute.text(4, v);
+                    attribute.int(20, 3);
                 }
                 Attribute::Ints(v) => {
                     attribute.packed_ints(8, v);

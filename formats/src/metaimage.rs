@@ -201,7 +201,10 @@ fn read(source: &Source, task: &Task) -> Result<Image> {
     if stated != [dims.len()] || !(1..=10).contains(&dims.len()) {
         return Err(Error::malformed(
             path,
-            format!("NDims {stated:?} with {} sizes", dims.len()),
+            match stated[..] {
+                [n] => format!("NDims {n} with {} sizes", dims.len()),
+                _ => format!("NDims of {} numbers", stated.len()),
+            },
             "as many sizes as dimensions, 1 to 10",
         ));
     }

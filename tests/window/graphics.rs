@@ -90,9 +90,8 @@ fn graphics_are_restarted_by_command_while_work_is_under_way() {
     window.palette("restart graphics");
     assert_eq!(window.app().restart(), Some(Restart::Wanted));
     let mut window = window.reopen();
-    window.harness.run_steps(2);
-    window.harness.get_by_label("The graphics were restarted; everything is as it was");
     window.until("the file is open", |app| app.document.scene.layers.len() == 1);
     window.rest();
+    window.harness.get_by_label("The graphics were restarted; everything is as it was");
     assert!(window.app().problems().is_empty());
 }

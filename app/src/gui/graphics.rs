@@ -168,7 +168,8 @@ impl App {
                 ),
             });
         } else {
-            self.say(ctx, "The graphics were restarted; everything is as it was");
+            // Jobs that go on stand in the same place first.
+            self.say_for(ctx, "The graphics were restarted; everything is as it was", 15.0);
         }
     }
 }

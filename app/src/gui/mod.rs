@@ -278,7 +278,11 @@ impl App {
 
     /// A line in the status bar for a few seconds.
     fn say(&mut self, ctx: &Context, text: impl Into<String>) {
-        self.message = Some((text.into(), ctx.input(|i| i.time) + 6.0));
+        self.say_for(ctx, text, 6.0);
+    }
+
+    fn say_for(&mut self, ctx: &Context, text: impl Into<String>, seconds: f64) {
+        self.message = Some((text.into(), ctx.input(|i| i.time) + seconds));
     }
 
     /// Asks for a command to be carried out before the next frame.

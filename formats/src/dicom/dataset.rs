@@ -19,11 +19,11 @@ use crate::notice::Notice;
 /// Sequences within sequences; PS3.3 needs fewer than ten, structured reports some dozens.
 const MAX_DEPTH: usize = 100;
 
-/// What a data set may take in memory: this, and so much for each byte of the file. Texts of many short numbers (contours)
-/// take about five times their length and items of sequences more, so that the
-/// program's usual four are not enough: a perfusion series of ten thousand small compressed frames in one file needs this.
+/// What a data set may take in memory: this, and so much for each byte of the file, pixels included: the program's rule of
+/// 64 MiB and four times the bytes present, with room for the buffer it is read through. Items of sequences take more than
+/// four times their length; thousands of frames described one by one fit because of what is free.
 const FREE_BYTES: usize = 48 << 20;
-const BYTES_PER_BYTE: usize = 8;
+const BYTES_PER_BYTE: usize = 4;
 
 /// Nodes of the tree that a data set is hold eleven elements, used or not; on the average half of them are.
 const NODE_BYTES: usize = 11 * (size_of::<InMemElement>() + size_of::<Tag>());

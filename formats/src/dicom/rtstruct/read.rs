@@ -48,6 +48,9 @@ struct Left {
     outside: usize,
 }
 
+/// Most structures of a set; plans have some dozens, atlases some hundreds.
+const MAX_STRUCTURES: usize = 10_000;
+
 /// Reads a structure set onto the grid of the image that its contours were drawn on.
 ///
 /// Contours may lie in slices of any of the three axes. Labels are the ROI numbers where they are 1 to 65535, otherwise counted
@@ -140,8 +143,13 @@ fn structures(
         .map(|r| integer(r, tags::ROI_NUMBER).and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0))
         .collect();
     let keep_numbers = numbers_fit.is_some_and(|n| n.len() == named.len());
-    if named.len() > usize::from(u16::MAX) {
-        return Err(Error::unsupported(path, format!("{} structures", named.len()), "65535", ""));
+    if named.len() > MAX_STRUCTURES {
+        return Err(Error::unsupported(
+            path,
+            format!("a set of {} structures", named.len()),
+            format!("up to {MAX_STRUCTURES}"),
+            "Export it with fewer structures",
+        ));
     }
     let mut rois = Vec::new();
     for (roi, counted) in named.iter().zip(1_u16..) {

@@ -130,7 +130,7 @@ pub(super) fn reference(slice: &SliceRef) -> InMemDicomObject {
     item
 }
 
-/// A reference to a source image: [`reference`] with its purpose (PS3.16 CID 7202).
+/// A reference to a source image: [`reference()`] with its purpose (PS3.16 CID 7202).
 pub(super) fn source_image(slice: &SliceRef) -> InMemDicomObject {
     let purpose = Code::new("121322", "DCM", "Source image for image processing operation");
     let mut item = reference(slice);

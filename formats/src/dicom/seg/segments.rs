@@ -58,7 +58,7 @@ impl Segment {
         LabelEntry { coding: self.coding.clone(), ..LabelEntry::new(id, &self.label, rgb) }
     }
 
-    /// The label number that [`write`] noted in the description of a structure which it had to renumber.
+    /// The label number that [`write()`] noted in the description of a structure which it had to renumber.
     pub fn noted_label(&self) -> Option<u16> {
         self.description.strip_prefix(NOTED)?.parse().ok().filter(|&id| id != 0)
     }

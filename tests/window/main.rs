@@ -1,10 +1,13 @@
 //! The window, driven as a user drives it: by the names of what is seen, with mouse, keys and dropped files, on a real
 //! (software) graphics adapter.
 
+#[path = "../../formats/tests/dicom_files/mod.rs"]
+mod dicom_files;
 mod driver;
 mod graphics;
 mod loading;
 mod recovery;
+mod series;
 mod states;
 mod tools;
 

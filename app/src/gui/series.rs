@@ -43,6 +43,12 @@ enum Choice {
 }
 
 impl App {
+    /// Whether series are offered to choose from.
+    #[must_use]
+    pub fn has_series_list(&self) -> bool {
+        self.browser.tree.is_some()
+    }
+
     /// Looks into folders, archives and DICOMDIRs, and through files that may be DICOM.
     pub(super) fn look_into(&mut self, ctx: &Context, paths: Vec<PathBuf>) {
         let title = match paths.as_slice() {

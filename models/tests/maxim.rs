@@ -190,3 +190,45 @@ fn wrong_weights_are_told_by_name() {
     let text = error.to_string();
     assert!(text.contains(&first) && text.contains("1 missing") && text.contains("not finite"), "{text}");
 }
+
+/// Our own extension, against the PyTorch network of the authoring package (`test_phase_images` there has the same
+/// numbers): nothing official has phase images.
+#[test]
+fn phase_images_equal_the_authoring_network() {
+    let Some(engine) = engine("phase_images_equal_the_authoring_network") else { return };
+    let config = Config {
+        in_channels: 1,
+        features: 4,
+        depth: 2,
+        num_stages: 1,
+        num_groups: 1,
+        num_bottleneck_blocks: 1,
+        num_supervision_scales: 2,
+        high_res_stages: 1,
+        tile_hr: 4,
+        tile_lr: 2,
+        unshuffle: 2,
+        size: None,
+    };
+    assert_eq!((config.multiple(), expected_tensors(&config).len()), (16, 298));
+    let weights = generated_weights(&config, 7);
+    let (height, width) = (16, 32);
+    let input: Vec<f32> = generated("image", 7, height * width).iter().map(|v| (v + 1.0) / 2.0).collect();
+    let input = ArrayD::from_shape_vec(IxDyn(&[1, 1, height, width]), input).expect("it fits");
+    for size in [None, Some([height, width])] {
+        let mut net = load(engine, &Config { size, ..config.clone() }, &weights, Outputs::Restored);
+        let found = net.run(&[(INPUT, input.view())], &Task::silent()).expect("the network runs");
+        let sum: f64 = found[0].iter().map(|v| f64::from(*v)).sum();
+        assert!((sum - 336.786_023).abs() < 1e-3, "{sum}");
+        for (y, x, expected) in [
+            (0, 0, -0.009_991_169f32),
+            (0, 1, -0.099_371),
+            (1, 0, 0.516_683_5),
+            (7, 19, 0.678_292_16),
+            (15, 31, 0.841_690_66),
+        ] {
+            let value = found[0][[0, 0, y, x]];
+            assert!((value - expected).abs() <= TOLERANCE, "({y}, {x}): {value} instead of {expected}");
+        }
+    }
+}

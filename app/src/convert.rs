@@ -69,7 +69,8 @@ impl ValueEnum for Object {
         match self {
             Self::Labels(object) => object.to_possible_value(),
             Self::Series => Some(
-                PossibleValue::new("dicom").help("Images in the folder OUT, derived from those of IN or --source"),
+                PossibleValue::new("dicom")
+                    .help("Images in the folder OUT, derived from those of IN or --source"),
             ),
         }
     }
@@ -168,9 +169,9 @@ pub fn convert(request: &Convert, task: &Task) -> anyhow::Result<Converted> {
             bail!("{input}: {count} frames cannot be one series; choose one with --frame N");
         };
         let (files, told) = dicom::write_series(volume, source, "", output, task)?;
+        let summary = format!("{}, DICOM series of {} files", image.shape_text(), files.len());
         let mut notices = image.notices;
         notices.extend(told);
-        let summary = format!("{}, DICOM series of {} files", image.shape_text(), files.len());
         return Ok(Converted { output: output.clone(), summary, notices });
     }
     let as_labels = request.labels.unwrap_or_else(|| looks_like_labels(&image));

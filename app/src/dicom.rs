@@ -302,7 +302,7 @@ pub fn write_series(
 }
 
 /// Writes what the screen showed as a secondary capture in the study of `origin`. `shows_identity` says whether the
-/// program wrote something into it that may name the patient; what the source says of its own pixels holds in any case.
+/// program wrote something into it that may name the patient.
 ///
 /// # Errors
 /// Those of [`capture::write`].
@@ -312,8 +312,6 @@ pub fn write_capture(
     shows_identity: bool,
     path: &Path,
 ) -> anyhow::Result<()> {
-    let burned_in = origin.and_then(|o| o.header.element(BURNED_IN_ANNOTATION).ok()?.to_str().ok());
-    let shows_identity = shows_identity || burned_in.is_some_and(|v| v.trim() == "YES");
     let options = CaptureOptions { shows_identity, ..CaptureOptions::default() };
     Ok(capture::write(picture, origin, &options, path)?)
 }

@@ -120,13 +120,7 @@ impl App {
         }
         self.ask(
             ctx,
-            Ask {
-                purpose,
-                title: "Save picture".to_owned(),
-                name: "insula.png".to_owned(),
-                folder,
-                filters,
-            },
+            Ask { purpose, title: "Save picture".to_owned(), name: "insula.png".to_owned(), folder, filters },
         );
     }
 
@@ -148,7 +142,8 @@ impl App {
             let _ = sender.send(image);
         });
         let scale = ctx.pixels_per_point();
-        let image = self.document.active_image().and_then(|id| self.document.scene.layer(id)).and_then(|l| l.image());
+        let image =
+            self.document.active_image().and_then(|id| self.document.scene.layer(id)).and_then(|l| l.image());
         let origin = image.and_then(|i| i.volume().meta.dicom.clone());
         // A flat picture is titled with its name, which may be of the patient.
         let shows_name = self.document.is_flat();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dicom_dictionary_std::{tags, uids};
 
-use super::attributes::Put;
+use super::attributes::{Put, text};
 use super::derived::MANY_SOURCES;
 use super::modules::{self, instances, now, source_image};
 use super::origin::Origin;
@@ -34,7 +34,7 @@ pub struct CaptureOptions {
     /// What was done (0008,2111), or empty.
     pub description: String,
     /// Burned In Annotation (0028,0301): whether the picture shows text that could identify the patient. Letters for
-    /// directions and scale bars do not.
+    /// directions and scale bars do not. Where the source says so of its own pixels, the picture does too.
     pub shows_identity: bool,
 }
 
@@ -88,7 +88,9 @@ pub fn write(
     d.text(tags::CONTENT_TIME, &time);
     d.texts(tags::IMAGE_TYPE, &["DERIVED", "SECONDARY"]);
     d.text(tags::INSTANCE_NUMBER, &options.instance_number.to_string());
-    d.text(tags::BURNED_IN_ANNOTATION, if options.shows_identity { "YES" } else { "NO" });
+    let of_source = origin.and_then(|o| text(&o.header, tags::BURNED_IN_ANNOTATION));
+    let shows_identity = options.shows_identity || of_source.as_deref() == Some("YES");
+    d.text(tags::BURNED_IN_ANNOTATION, if shows_identity { "YES" } else { "NO" });
     if !options.description.is_empty() {
         d.text(tags::DERIVATION_DESCRIPTION, &options.description);
     }

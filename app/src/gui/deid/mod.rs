@@ -191,9 +191,12 @@ impl App {
             .fixed_size(size)
             .show(ctx, |ui| {
                 let bare = egui::Frame::NONE;
-                Side::bottom("deid run").frame(bare).resizable(false).exact_size(form::PLACES_HEIGHT).show(ui, |ui| {
-                    panel.form.places_ui(ui, is_running, progress.as_ref(), &mut action);
-                });
+                Side::bottom("deid run").frame(bare).resizable(false).exact_size(form::PLACES_HEIGHT).show(
+                    ui,
+                    |ui| {
+                        panel.form.places_ui(ui, is_running, progress.as_ref(), &mut action);
+                    },
+                );
                 Side::left("deid options").frame(bare).resizable(false).exact_size(OPTIONS_WIDTH).show(
                     ui,
                     |ui| {

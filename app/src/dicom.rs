@@ -76,8 +76,7 @@ pub fn stack_name(series: &Series, stack: &Stack) -> String {
     // Some anonymisers empty the series' identifier; instances have one of their own.
     let instance = || series.records.first().map_or("", |r| r.sop_instance_uid.as_str());
     let identifier = if series.uid.is_empty() { instance() } else { &series.uid };
-    let digest = Sha256::digest(identifier.as_bytes());
-    let hash: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+    let hash = short_hash(identifier);
     let mut name = if modality.is_empty() { "image".to_owned() } else { modality };
     if let Some(number) = series.number {
         name = format!("{name}-{number}");
@@ -87,6 +86,12 @@ pub fn stack_name(series: &Series, stack: &Stack) -> String {
         Some(n) if n > 0 => format!("{name}-{}", n + 1),
         _ => name,
     }
+}
+
+/// Eight digits of a hash of an identifier.
+#[must_use]
+pub fn short_hash(identifier: &str) -> String {
+    Sha256::digest(identifier.as_bytes()).iter().take(4).map(|b| format!("{b:02x}")).collect()
 }
 
 /// Every stack of a tree with its series.

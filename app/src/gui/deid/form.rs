@@ -198,7 +198,11 @@ impl Form {
         ];
         for (label, name, text, hint, what) in rows {
             ui.horizontal(|ui| {
-                ui.add_sized([LABEL_WIDTH, 20.0], egui::Label::new(label).halign(egui::Align::Min));
+                let left = egui::Layout::left_to_right(egui::Align::Center);
+                ui.allocate_ui_with_layout(egui::vec2(LABEL_WIDTH, 24.0), left, |ui| {
+                    ui.set_min_width(LABEL_WIDTH);
+                    ui.label(label);
+                });
                 let width = (ui.available_width() - BUTTON_WIDTH).max(60.0);
                 let edit = ui.add(TextEdit::singleline(text).hint_text(hint).desired_width(width));
                 named(&edit, egui::Role::TextInput, name);

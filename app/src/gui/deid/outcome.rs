@@ -110,6 +110,7 @@ fn table_ui(ui: &mut Ui, records: &[&Record]) {
         .column(Column::initial(180.0).clip(true).resizable(true).at_least(60.0))
         .column(Column::initial(190.0).clip(true).resizable(true).at_least(60.0))
         .column(Column::remainder().clip(true).at_least(60.0))
+        .min_scrolled_height(40.0)
         .auto_shrink(false);
     table
         .header(20.0, |mut row| {

@@ -96,15 +96,8 @@ impl Page {
 
     /// The page.
     pub fn preview_ui(&mut self, ui: &mut Ui, files: &[PathBuf], has_key: bool, is_reading: bool) {
-        self.file_ui(ui, files);
-        let Some((ask, found)) = &self.made else {
-            if is_reading {
-                ui.weak("Reading the file…");
-            } else if ui.button("Read the file").clicked() {
-                self.asked = None;
-            }
-            return;
-        };
+        self.file_ui(ui, files, is_reading);
+        let Some((ask, found)) = &self.made else { return };
         let preview = match found {
             Ok(preview) => preview,
             Err(error) => {
@@ -129,8 +122,8 @@ impl Page {
         table_ui(ui, &preview.rows, &found.rows);
     }
 
-    /// Steps through the files.
-    fn file_ui(&mut self, ui: &mut Ui, files: &[PathBuf]) {
+    /// Steps through the files, and says when the rows are not (yet) those of what was chosen.
+    fn file_ui(&mut self, ui: &mut Ui, files: &[PathBuf], is_reading: bool) {
         self.at = self.at.min(files.len().saturating_sub(1));
         ui.horizontal(|ui| {
             if files.len() > 1 {
@@ -148,6 +141,13 @@ impl Page {
                 self.at = number - 1;
                 ui.weak(format!("of {}", files.len()));
             }
+            let is_current =
+                self.asked.is_some() && self.asked.as_ref() == self.made.as_ref().map(|(ask, _)| ask);
+            if !is_current && is_reading {
+                ui.weak("Reading…");
+            } else if !is_current && ui.button("Read again").on_hover_text("Reading was stopped").clicked() {
+                self.asked = None;
+            }
             if let Some(file) = files.get(self.at) {
                 let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
                 ui.add(Label::new(name).truncate()).on_hover_text(file.display().to_string());
@@ -158,26 +158,28 @@ impl Page {
 
 impl Query {
     fn query_ui(&mut self, ui: &mut Ui, found: &Found) {
-        ui.horizontal_wrapped(|ui| {
-            ui.spacing_mut().item_spacing.x = 4.0;
-            let edit =
-                ui.add(TextEdit::singleline(&mut self.search).hint_text("Search").desired_width(130.0));
-            edit.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Search elements"));
-            let all = found.counts.iter().sum::<usize>();
-            if ui.selectable_label(self.action.is_none(), format!("All {all}")).clicked() {
-                self.action = None;
+        let line = egui::ScrollArea::horizontal().id_salt("actions");
+        line.show(ui, |ui| ui.horizontal(|ui| self.line_ui(ui, found)));
+    }
+
+    fn line_ui(&mut self, ui: &mut Ui, found: &Found) {
+        ui.spacing_mut().item_spacing.x = 4.0;
+        let edit = ui.add(TextEdit::singleline(&mut self.search).hint_text("Search").desired_width(130.0));
+        edit.widget_info(|| egui::WidgetInfo::labeled(egui::Role::TextInput, true, "Search elements"));
+        let all = found.counts.iter().sum::<usize>();
+        if ui.selectable_label(self.action.is_none(), format!("All {all}")).clicked() {
+            self.action = None;
+        }
+        for (action, count) in ACTIONS.into_iter().zip(found.counts) {
+            let is_on = self.action == Some(action);
+            if count == 0 && !is_on {
+                continue;
             }
-            for (action, count) in ACTIONS.into_iter().zip(found.counts) {
-                let is_on = self.action == Some(action);
-                if count == 0 && !is_on {
-                    continue;
-                }
-                let button = ui.selectable_label(is_on, format!("{} {count}", words(action)));
-                if button.on_hover_text(help(action)).clicked() {
-                    self.action = if is_on { None } else { Some(action) };
-                }
+            let button = ui.selectable_label(is_on, format!("{} {count}", words(action)));
+            if button.on_hover_text(help(action)).clicked() {
+                self.action = if is_on { None } else { Some(action) };
             }
-        });
+        }
     }
 }
 
@@ -192,6 +194,7 @@ fn table_ui(ui: &mut Ui, rows: &[Row], found: &[usize]) {
         .column(Column::initial(180.0).clip(true).resizable(true).at_least(60.0))
         .column(Column::exact(76.0))
         .column(Column::remainder().clip(true).at_least(60.0))
+        .min_scrolled_height(40.0)
         .auto_shrink(false);
     table
         .header(20.0, |mut row| {

@@ -198,6 +198,43 @@ fn bad_and_doubtful_files_are_told_apart() {
 }
 
 #[test]
+fn a_run_is_stopped_and_what_was_done_is_told() {
+    if !can_draw("a_run_is_stopped_and_what_was_done_is_told") {
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    for n in 0..1500 {
+        let slice = Slice { number: n + 11, ..Slice::default() };
+        slice.write(&data.path().join(format!("{n:04}")));
+    }
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out");
+    let answers = vec![data.path().to_owned(), out.clone()];
+    let mut window = Window::in_folder(home, Settings::default(), answers, vec2(1280.0, 800.0), 1.0);
+    window.palette("de-identify dicom");
+    window.click("Folder…");
+    window.until("the preview is there", |app| app.deid_rows().is_some());
+    window.click("Choose: Output folder");
+    window.harness.get_by_label("De-identify").click();
+    window.harness.step();
+    for _ in 0..1000 {
+        window.harness.step();
+        if window.harness.query_all_by_label("done").count() > 3 {
+            break;
+        }
+    }
+    window.click("Stop");
+    window.until("the run has stopped", |app| !app.is_deid_running());
+    window.rest();
+    let files = written(&out).len();
+    assert!((1..1500).contains(&files), "{files} files were written");
+    window.harness.get_by_label(&format!("All {files}"));
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(out.join("deid-report.json")).unwrap()).unwrap();
+    assert_eq!(report["files"].as_array().unwrap().len(), files, "the report tells what was done");
+}
+
+#[test]
 fn it_fits_small_and_sharp_windows() {
     if !can_draw("it_fits_small_and_sharp_windows") {
         return;

@@ -98,11 +98,6 @@ impl Form {
         deid::key_place(path(&self.key_file).as_deref(), path(&self.map).as_deref())
     }
 
-    /// Whether replacements can be found again in a later run.
-    pub fn has_key(&self) -> bool {
-        self.key().is_some()
-    }
-
     /// The work.
     pub fn request(&self) -> Deid {
         Deid {

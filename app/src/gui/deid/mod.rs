@@ -179,7 +179,7 @@ impl App {
         let is_listing = self.deid.list.job.is_some_and(|job| self.is_running(job));
         let is_reading = self.deid.preview.job.is_some_and(|job| self.is_running(job));
         let screen = ctx.content_rect();
-        let size = LARGEST.min(screen.size() - vec2(60.0, 110.0)).max(vec2(480.0, 300.0));
+        let size = LARGEST.min(screen.size() - vec2(40.0, 100.0)).max(vec2(480.0, 300.0));
         let panel = &mut self.deid;
         let mut is_open = true;
         let mut action = None;
@@ -301,7 +301,7 @@ impl Panel {
             Some(Err(error)) => {
                 ui.label(RichText::new(error).color(ui.visuals().error_fg_color));
             }
-            Some(Ok(files)) => self.preview.preview_ui(ui, files, self.form.has_key(), is_reading),
+            Some(Ok(files)) => self.preview.preview_ui(ui, files, is_reading),
         }
     }
 }

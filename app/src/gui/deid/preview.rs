@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use eframe::egui::{self, Color32, Label, RichText, TextEdit, Ui};
 use egui_extras::{Column, TableBuilder};
-use formats::dicom::deid::{Action, Pixels, Preview, Row};
+use formats::dicom::deid::{Action, Pixels, Row};
 
 use super::form::Form;
-use super::work::Ask;
+use super::work::{Ask, Shown};
 use crate::jobs::JobId;
 
 /// Every action, in the order of the buttons.
@@ -32,7 +32,7 @@ pub struct Page {
     pub asked: Option<Ask>,
     /// The job that answers.
     pub job: Option<JobId>,
-    made: Option<(Ask, Result<Preview, String>)>,
+    made: Option<(Ask, Result<Shown, String>)>,
     query: Query,
     /// Rows that answer the query, and how many there are of each action.
     found: Option<(Query, Found)>,
@@ -78,7 +78,7 @@ impl Query {
 impl Page {
     /// The elements of the file, when it was read.
     pub fn rows(&self) -> Option<&[Row]> {
-        self.made.as_ref().and_then(|(_, found)| Some(&found.as_ref().ok()?.rows[..]))
+        self.made.as_ref().and_then(|(_, found)| Some(&found.as_ref().ok()?.preview.rows[..]))
     }
 
     /// What should be asked for, unless it was.
@@ -89,17 +89,17 @@ impl Page {
     }
 
     /// The answer.
-    pub fn accept(&mut self, ask: Ask, found: Result<Preview, String>) {
+    pub fn accept(&mut self, ask: Ask, found: Result<Shown, String>) {
         self.made = Some((ask, found));
         self.found = None;
     }
 
     /// The page.
-    pub fn preview_ui(&mut self, ui: &mut Ui, files: &[PathBuf], has_key: bool, is_reading: bool) {
+    pub fn preview_ui(&mut self, ui: &mut Ui, files: &[PathBuf], is_reading: bool) {
         self.file_ui(ui, files, is_reading);
         let Some((ask, found)) = &self.made else { return };
-        let preview = match found {
-            Ok(preview) => preview,
+        let Shown { preview, is_example } = match found {
+            Ok(shown) => shown,
             Err(error) => {
                 ui.label(RichText::new(error).color(ui.visuals().error_fg_color));
                 return;
@@ -109,8 +109,8 @@ impl Page {
             let text = "Pictures of this kind often show names. Pixels are copied as they are: look at them.";
             ui.label(RichText::new(text).color(ui.visuals().warn_fg_color));
         }
-        if !has_key && !ask.options.retain_uids {
-            let text = "Replacements are examples: without a key each run makes its own.";
+        if *is_example && !ask.options.retain_uids {
+            let text = "Replacements are examples: a run without an existing key makes its own.";
             ui.add(Label::new(RichText::new(text).weak()).truncate());
         }
         let is_known = self.found.as_ref().is_some_and(|(query, _)| *query == self.query);

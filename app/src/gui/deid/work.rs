@@ -15,9 +15,18 @@ pub enum Made {
     /// The files that the inputs of this serial number stand for, or why there are none.
     List(u64, Result<Vec<PathBuf>, String>),
     /// What would be done with a file, or why it cannot be.
-    Preview(Ask, Result<Preview, String>),
+    Preview(Ask, Result<Shown, String>),
     /// Files were de-identified; each was told when it was.
     Done(Deidentified),
+}
+
+/// A preview, and what is true of it.
+#[derive(Debug)]
+pub struct Shown {
+    /// The elements.
+    pub preview: Preview,
+    /// Whether a run will give other replacements, since there is no key yet.
+    pub is_example: bool,
 }
 
 /// What a preview is of.
@@ -55,6 +64,8 @@ pub fn list(serial: u64, inputs: &[PathBuf], task: &Task) -> anyhow::Result<Made
 /// What would be done with one file.
 #[must_use]
 pub fn preview(ask: Ask) -> Made {
+    let is_example = ask.key_file.as_ref().is_none_or(|key| !key.exists());
     let found = deid::preview(&ask.file, &ask.options, ask.key_file.as_deref());
+    let found = found.map(|preview| Shown { preview, is_example });
     Made::Preview(ask, found.map_err(|error| describe(&error)))
 }

@@ -208,7 +208,13 @@ fn an_image_goes_out_as_a_derived_series_and_comes_back_the_same() {
 #[test]
 fn derived_series_of_real_scans_are_sound() {
     let test = "derived_series_of_real_scans_are_sound";
-    for name in ["series_oblique_sagittal", "series_ct_j2k"] {
+    // SimpleITK has no word for a sheared stack, and reads colours otherwise.
+    for (name, has_peers) in [
+        ("series_oblique_sagittal", true),
+        ("series_ct_j2k", true),
+        ("series_ct_gantry_tilt", false),
+        ("series_rgb", false),
+    ] {
         let Some(series) = shared(test, &format!("data/dicom/{name}")) else { return };
         let out = tempfile::tempdir().unwrap();
         let folder = series.to_str().unwrap();
@@ -217,6 +223,7 @@ fn derived_series_of_real_scans_are_sound() {
         run(out.path(), &["convert", "derived", "back.nii.gz"]).expect(0);
         let (original, back) = (image(out.path(), "image.nii.gz"), image(out.path(), "back.nii.gz"));
         assert!(back.grid.is_same(&original.grid, 1e-3), "{name}: {:?} {:?}", back.grid, original.grid);
+        assert_eq!(back.voxels.type_name(), original.voxels.type_name(), "{name}");
         assert_eq!(back.to_f32(), original.to_f32(), "{name}");
         let derived = out.path().join("derived");
         check_derived(&derived, &instances(&series, None));
@@ -228,7 +235,9 @@ fn derived_series_of_real_scans_are_sound() {
             }
             _ => skip(test, "no dciodvfy (dicom3tools) on the path"),
         }
-        peers(test, &derived, &out.path().join("image.nii.gz"));
+        if has_peers {
+            peers(test, &derived, &out.path().join("image.nii.gz"));
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use eframe::egui::vec2;
 use egui_kittest::kittest::Queryable;
 use formats::dicom::deid::{Action, Key, Row};
 use formats::dicom::read_header;
+use insula_tests::shared;
 use serde_json::Value;
 
 use crate::dicom_files::{Slice, folder, tag};
@@ -257,4 +258,30 @@ fn it_fits_small_and_sharp_windows() {
             assert!(screen.contains_rect(place), "{name}: {control} at {place:?}");
         }
     }
+}
+
+#[test]
+fn a_folder_of_all_kinds_of_files() {
+    const TEST: &str = "a_folder_of_all_kinds_of_files";
+    if !can_draw(TEST) {
+        return;
+    }
+    let Some(data) = shared(TEST, "data/dicom") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out");
+    let answers = vec![data, out.clone()];
+    let mut window = Window::in_folder(home, Settings::default(), answers, vec2(1280.0, 800.0), 1.0);
+    window.palette("de-identify dicom");
+    window.click("Folder…");
+    window.until("the preview is there", |app| app.deid_rows().is_some());
+    window.rest();
+    keep(&mut window, "deid-real-preview");
+    window.click("Choose: Output folder");
+    window.click("De-identify");
+    window.until("the run is over", |app| !app.is_deid_running());
+    window.rest();
+    keep(&mut window, "deid-real-outcome");
+    window.harness.get_by_label_contains("with pixels that often show names");
+    assert!(window.harness.query_by_label_contains("failed").is_none());
+    assert!(written(&out).len() > 100);
 }

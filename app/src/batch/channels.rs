@@ -14,7 +14,7 @@ use crate::failure::Usage;
 /// `insula info`; a whole number is the series number. Where several rules fit a series the longest text wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelRule {
-    /// Name of the channel in the pack.
+    /// Name of the channel in the pack; case does not matter.
     pub channel: String,
     /// What is looked for.
     pub text: String,
@@ -28,7 +28,7 @@ impl std::str::FromStr for ChannelRule {
             Some((channel, text)) if !channel.is_empty() && !text.is_empty() => {
                 Ok(Self { channel: channel.to_owned(), text: text.to_owned() })
             }
-            _ => Err("expected NAME=TEXT, e.g. t1ce=\"T1 post\"".to_owned()),
+            _ => Err("expected NAME=TEXT, e.g. T1gd=\"T1 post\"".to_owned()),
         }
     }
 }

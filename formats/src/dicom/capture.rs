@@ -77,7 +77,8 @@ pub fn write(
     let mut d = modules::start(origin.map(|o| &*o.header), uids::SECONDARY_CAPTURE_IMAGE_STORAGE);
     modules::series(&mut d, "OT", options.series_number, &options.series_description);
     modules::equipment(&mut d);
-    modules::require(&mut d, &[tags::LATERALITY, tags::PATIENT_ORIENTATION]);
+    modules::require(&mut d, &[tags::PATIENT_ORIENTATION]);
+    modules::laterality(&mut d);
     let (date, time) = now();
     d.text(tags::CONVERSION_TYPE, "WSD");
     d.text(tags::SECONDARY_CAPTURE_DEVICE_MANUFACTURER, "Insula");

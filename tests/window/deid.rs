@@ -184,6 +184,8 @@ fn bad_and_doubtful_files_are_told_apart() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     assert!(told.contains("never mixed"), "{told}");
+    // The card is laid out in one frame and shown in the next.
+    window.harness.run_steps(3);
     window.click("Dismiss");
     window.click("Choose: Output folder");
     window.click("De-identify");

@@ -1,5 +1,5 @@
 //! De-identifying DICOM files in the window: which files, the options of the profile, what would be done with each
-//! element of one of them, and what became of each. The work itself is [`crate::deid`], as for the command line.
+//! element of one of them, and what became of each. The work itself is that of `insula deid`.
 //!
 //! Old values are shown here and nowhere else: they are in no report, no log and no file.
 

@@ -192,37 +192,6 @@ impl Document {
         self.insert(at, layer, details)
     }
 
-    /// Adds what a restorer made of the image `source`, right above it and shown as it is, and makes it active. It is
-    /// not saved yet.
-    pub fn add_restored(
-        &mut self,
-        image: Image,
-        name: String,
-        window: Window,
-        value_range: (f64, f64),
-        source: LayerId,
-    ) -> LayerId {
-        let colours = self.scene.layer(source).and_then(Layer::image).map(|i| i.colour_map.clone());
-        let at = self.scene.layers.iter().position(|l| l.id == source);
-        let id = self.add_image(image, name, window, value_range);
-        if let Some(details) = self.details.get_mut(&id) {
-            details.source = Some(source);
-            details.path = None;
-            details.is_modified = true;
-        }
-        if let Some(layer) = self.scene.layer_mut(id) {
-            layer.opacity = 1.0;
-            if let (Content::Image(image), Some(colours)) = (&mut layer.content, colours) {
-                image.colour_map = colours;
-            }
-        }
-        if let (Some(from), Some(at)) = (self.scene.layers.iter().position(|l| l.id == id), at) {
-            let layer = self.scene.layers.remove(from);
-            self.scene.layers.insert(at + 1, layer);
-        }
-        id
-    }
-
     /// Marks an image that was just added as a slice of a file that is still being read.
     pub fn mark_preview(&mut self, id: LayerId) {
         let window = self.scene.layer(id).and_then(Layer::image).map(|i| i.window);

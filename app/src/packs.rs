@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use formats::Task;
 use models::import::{ImportOptions, Preset, import};
-use models::manifest::Restoration;
 use models::onnx::Precision;
 use models::{Catalog, ModelPack};
 use serde::{Deserialize, Serialize};
@@ -15,16 +14,12 @@ use crate::failure::Usage;
 /// A pack to be made from somebody's weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
-    /// The weights: `.pt`, `.pth`, `.bin`, `.safetensors`, `.npz`.
+    /// The weights: `.pt`, `.pth`, `.bin`, `.safetensors`.
     pub checkpoint: PathBuf,
     /// Kind of network.
     pub family: String,
-    /// Name of a preset, or a `.toml` file; not looked at with a variant.
+    /// Name of a preset, or a `.toml` file.
     pub preset: String,
-    /// A published MAXIM, e.g. `S-2`.
-    pub variant: Option<String>,
-    /// What the weights of a variant were trained for, e.g. `denoising`.
-    pub task: Option<String>,
     /// The pack's identifier; made from family and preset when none.
     pub id: Option<String>,
     /// The pack's name; the preset's when none.
@@ -91,11 +86,10 @@ impl PackInfo {
 /// # Errors
 /// [`Usage`] for an unknown preset, family or a bad identifier; those of the import.
 pub fn import_pack(request: &Import, task: &Task) -> anyhow::Result<PackInfo> {
-    let preset = preset(request)?;
+    let preset = Preset::parse(&request.preset);
     let id = request.id.clone().unwrap_or_else(|| {
         let preset = match &preset {
             Preset::Named(name) => name.clone(),
-            Preset::Maxim { variant, task } => format!("{}-{}", variant.to_lowercase(), task.name()),
             Preset::Toml(path) => path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase(),
         };
         format!("{}-{preset}", request.family)
@@ -111,17 +105,6 @@ pub fn import_pack(request: &Import, task: &Task) -> anyhow::Result<PackInfo> {
     }
     let pack = import(&request.checkpoint, &options, task).map_err(usage)?;
     Ok(PackInfo::of(&pack))
-}
-
-/// What an import asks for: a published MAXIM, or a preset.
-fn preset(request: &Import) -> anyhow::Result<Preset> {
-    let Some(variant) = request.variant.clone() else { return Ok(Preset::parse(&request.preset)) };
-    let asked = request.task.as_deref().unwrap_or_default();
-    let task = Restoration::ALL.into_iter().find(|t| t.name() == asked).ok_or_else(|| {
-        let known: Vec<&str> = Restoration::ALL.iter().map(|t| t.name()).collect();
-        Usage(format!("“{asked}” is no task of a restorer; there are {}", known.join(", ")))
-    })?;
-    Ok(Preset::Maxim { variant, task })
 }
 
 /// Copies a pack folder to the user's packs, after checking every file.

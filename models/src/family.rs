@@ -8,8 +8,7 @@ use inference::net::Net;
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::pack::ModelPack;
-use crate::restorer::{self, Restorer};
-use crate::segmenter::{self, PatchSegmenter};
+use crate::segmenter::{PatchSegmenter, Prepared, Scored};
 
 /// Code that runs all packs of one kind. The steps are separate functions so that a batch can read and prepare
 /// the next case and finish the last one while the network is busy: only [`Family::infer`] needs the network.
@@ -52,42 +51,8 @@ pub trait Family: Sync {
     fn finish(&self, pack: &ModelPack, scored: Scored, task: &Task) -> Result<Finished>;
 }
 
-/// A case as the network of its family will see it.
-#[derive(Debug)]
-pub enum Prepared {
-    /// For a segmenter.
-    Segmentation(Box<segmenter::Prepared>),
-    /// For a restorer.
-    Restoration(Box<restorer::Prepared>),
-}
-
-impl Prepared {
-    /// What a segmenter prepared, or none.
-    #[must_use]
-    pub fn segmentation(&self) -> Option<&segmenter::Prepared> {
-        match self {
-            Self::Segmentation(prepared) => Some(prepared),
-            Self::Restoration(_) => None,
-        }
-    }
-}
-
-/// A case after the network of its family.
-#[derive(Debug)]
-pub enum Scored {
-    /// Of a segmenter.
-    Segmentation(Box<segmenter::Scored>),
-    /// Of a restorer.
-    Restoration(Box<restorer::Restored>),
-}
-
-/// The error of a case that was prepared by one family and given to another.
-pub(crate) fn mixed_up() -> Error {
-    Error::Argument("a case prepared for another family of networks".to_owned())
-}
-
 /// All families.
-pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer];
+pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter];
 
 /// The family with an identifier.
 #[must_use]
@@ -104,15 +69,13 @@ pub struct Case {
     pub channels: Vec<Volume>,
     /// What was odd about the files.
     pub notices: Vec<Notice>,
-    /// How restorers treat it; segmenters do not look.
-    pub restoration: restorer::Settings,
 }
 
 impl Case {
     /// A case from volumes in the pack's channel order.
     #[must_use]
     pub fn new(name: impl Into<String>, channels: Vec<Volume>) -> Self {
-        Self { name: name.into(), channels, notices: Vec::new(), restoration: restorer::Settings::default() }
+        Self { name: name.into(), channels, notices: Vec::new() }
     }
 
     /// A case from opened files in the pack's channel order. One file with as many frames as the pack has channels
@@ -218,31 +181,6 @@ pub enum Strategy {
 pub enum Output {
     /// A segmentation on the grid of the first input.
     Labels(LabelMap),
-    /// An image on the grid of the first input, in its units.
-    Image(Volume),
-}
-
-impl Output {
-    /// The segmentation.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] when it is something else.
-    pub fn into_labels(self) -> Result<LabelMap> {
-        match self {
-            Self::Labels(labels) => Ok(labels),
-            Self::Image(_) => {
-                Err(Error::Argument("the model answers with an image, not with labels".to_owned()))
-            }
-        }
-    }
-
-    /// Where facts about it are kept.
-    pub fn meta_mut(&mut self) -> &mut formats::Meta {
-        match self {
-            Self::Labels(labels) => &mut labels.meta,
-            Self::Image(volume) => &mut volume.meta,
-        }
-    }
 }
 
 /// What [`Family::finish`] returns.

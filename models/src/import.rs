@@ -12,8 +12,7 @@ use formats::Task;
 use crate::catalog::{place_folder, write_file};
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::{Error, Result};
-use crate::manifest::{CropKind, Manifest, Restoration, SCHEMA, is_id};
-use crate::maxim;
+use crate::manifest::{CropKind, Manifest, SCHEMA, is_id};
 pub use crate::onnx::Precision;
 use crate::pack::{self, ModelPack, sha256_hex};
 use crate::segformer3d;
@@ -29,9 +28,6 @@ pub static PRESETS: &[(&str, &str)] = &[
 /// 60 to 80 bytes; twice that is promised.
 const RUNTIME_BYTES_PER_VOXEL: usize = 128;
 
-/// The same for MAXIM, per pixel.
-const MAXIM_BYTES_PER_PIXEL: usize = 12 << 10;
-
 /// Which settings go with the weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Preset {
@@ -39,19 +35,7 @@ pub enum Preset {
     Named(String),
     /// A file of the same form.
     Toml(PathBuf),
-    /// A published MAXIM, e.g. `"S-2"`, and what its weights were trained for.
-    Maxim {
-        /// One of the variants of [`maxim::Config::variant`].
-        variant: String,
-        /// What the weights were trained for.
-        task: Restoration,
-    },
 }
-
-/// Tiles of imported MAXIM networks: what the released weights were trained on (Tu et al. 2022, section 4.1).
-const MAXIM_TILE: usize = 256;
-/// The official evaluation brings all pictures to multiples of this.
-const MAXIM_MULTIPLE: usize = 64;
 
 impl Preset {
     /// A preset's name, or the path of a file when it ends in `.toml`.
@@ -69,9 +53,6 @@ impl Preset {
             Self::Toml(path) => {
                 let text = std::fs::read_to_string(path).map_err(formats::Error::io(path, "read"))?;
                 Ok((path.clone(), text))
-            }
-            Self::Maxim { variant, task } => {
-                Ok((PathBuf::from(format!("preset {variant}")), maxim_preset(variant, *task)?))
             }
             Self::Named(name) => {
                 let found = PRESETS.iter().find(|(n, _)| n == name);
@@ -92,7 +73,7 @@ impl Preset {
 /// How to import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
-    /// Family: `"segformer3d"` or `"maxim"`.
+    /// Family; only `"segformer3d"` has an importer so far.
     pub family: String,
     /// Settings that go with the weights.
     pub preset: Preset,
@@ -146,12 +127,10 @@ impl ImportOptions {
 /// [`Error::Checkpoint`] when the file cannot be read or does not fit the configuration; [`Error::Pack`] when the
 /// preset is faulty or the folder exists; [`Error::Argument`] for unknown families, presets and bad ids.
 pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<ModelPack> {
-    if crate::family::find(&options.family).is_none() {
-        let known: Vec<&str> = crate::family::FAMILIES.iter().map(|f| f.id()).collect();
+    if options.family != "segformer3d" {
         return Err(Error::Argument(format!(
-            "Weights of the family “{}” cannot be imported; the families with an importer are: {}",
-            options.family,
-            known.join(", ")
+            "Weights of the family “{}” cannot be imported; the families with an importer are: segformer3d",
+            options.family
         )));
     }
     if !is_id(&options.id) {
@@ -171,12 +150,6 @@ pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<Model
     let mut table: toml::Table = toml::from_str(&text).map_err(|e| {
         Error::pack(&preset_path, e.to_string().replace('\n', " "), "a preset in TOML", "Correct the file")
     })?;
-    if let Some(family) = table.get("family").and_then(|f| f.as_str()).filter(|f| *f != options.family) {
-        return Err(Error::Argument(format!(
-            "The preset is for the family “{family}”, and “{}” was asked for; say --family {family}",
-            options.family
-        )));
-    }
     let loaded = checkpoint::read(path)?;
     let weights_hash = sha256_of_file(&loaded.path)?;
     task.at("Building the network", 0.4)?;
@@ -211,7 +184,6 @@ pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<Model
     let file_name = loaded.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let preset_name = match &options.preset {
         Preset::Named(name) => name.clone(),
-        Preset::Maxim { variant, .. } => variant.clone(),
         Preset::Toml(p) => p.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     };
     let origin: toml::Table = [
@@ -231,8 +203,7 @@ pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<Model
     let network = network(&manifest, &preset_path, &loaded, options.precision, &weights_hash)?;
     if let Some(tiles) = table.get_mut("tiles").and_then(|t| t.as_table_mut()) {
         let voxels: usize = manifest.tiles.patch.iter().product();
-        let each = if manifest.family == "maxim" { MAXIM_BYTES_PER_PIXEL } else { RUNTIME_BYTES_PER_VOXEL };
-        let mib = (voxels * each).div_ceil(1 << 20).max(64);
+        let mib = (voxels * RUNTIME_BYTES_PER_VOXEL).div_ceil(1 << 20).max(64);
         tiles.entry("memory_mib").or_insert_with(|| i64::try_from(mib).unwrap_or(i64::MAX).into());
     }
 
@@ -264,79 +235,31 @@ fn network(
     precision: Precision,
     weights_hash: &str,
 ) -> Result<Vec<u8>> {
+    let mut config: segformer3d::Config = m.network.clone().try_into().map_err(|e: toml::de::Error| {
+        Error::pack(
+            preset,
+            e.to_string().replace('\n', " "),
+            "a [network] section of SegFormer3D",
+            "Correct the preset",
+        )
+    })?;
+    // Tiles are all of one size, and the network is faster when it knows.
+    config.tile = config.tile.or(Some(m.tiles.patch));
+    let (channels, classes) = (m.input.channels.len(), m.output.channel_count());
+    if (config.in_channels, config.num_classes) != (channels, classes) {
+        return Err(Error::pack(
+            preset,
+            format!("a network from {} to {} channels", config.in_channels, config.num_classes),
+            format!("{channels} and {classes}, as the input and output sections state"),
+            "Make the sections agree",
+        ));
+    }
     let metadata = [
         ("insula-pack".to_owned(), m.id.clone()),
         ("insula-pack-version".to_owned(), m.version.clone()),
         ("insula-weights-sha256".to_owned(), weights_hash.to_owned()),
     ];
-    if m.family == "maxim" {
-        let config: maxim::Config = section(m, preset, "MAXIM")?;
-        agree(
-            preset,
-            (config.in_channels, config.in_channels),
-            (m.output.channel_count(), m.output.channel_count()),
-        )?;
-        return maxim::build_onnx(&config, loaded, precision, maxim::Outputs::Restored, &metadata);
-    }
-    let mut config: segformer3d::Config = section(m, preset, "SegFormer3D")?;
-    // Tiles are all of one size, and the network is faster when it knows.
-    config.tile = config.tile.or(Some(m.tiles.patch));
-    agree(
-        preset,
-        (config.in_channels, config.num_classes),
-        (m.input.channels.len(), m.output.channel_count()),
-    )?;
     segformer3d::build_onnx(&config, loaded, precision, &metadata)
-}
-
-/// The section `network` of a preset.
-fn section<T: serde::de::DeserializeOwned>(m: &Manifest, preset: &Path, name: &str) -> Result<T> {
-    m.network.clone().try_into().map_err(|e: toml::de::Error| {
-        Error::pack(
-            preset,
-            e.to_string().replace('\n', " "),
-            format!("a [network] section of {name}"),
-            "Correct the preset",
-        )
-    })
-}
-
-/// Channels in and out, as the network and as the other sections have them.
-fn agree(preset: &Path, network: (usize, usize), stated: (usize, usize)) -> Result<()> {
-    if network == stated {
-        return Ok(());
-    }
-    Err(Error::pack(
-        preset,
-        format!("a network from {} to {} channels", network.0, network.1),
-        format!("{} and {}, as the input and output sections state", stated.0, stated.1),
-        "Make the sections agree",
-    ))
-}
-
-/// What goes with the published weights of a MAXIM.
-fn maxim_preset(variant: &str, task: Restoration) -> Result<String> {
-    let config = maxim::Config::variant(variant).ok_or_else(|| {
-        Error::Argument(format!(
-            "There is no MAXIM variant “{variant}”; there are S-1, S-2, S-3, M-1, M-2 and M-3"
-        ))
-    })?;
-    let network = toml::to_string(&config)
-        .map_err(|e| Error::Argument(format!("the configuration cannot be written as TOML: {e}")))?;
-    let mut name = task.name().to_owned();
-    name[..1].make_ascii_uppercase();
-    Ok(format!(
-        "family = \"maxim\"\nname = \"{name} (MAXIM {variant})\"\n\
-         summary = \"{name} of colour photographs with MAXIM {variant}.\"\n\
-         intended_use = \"Photographs of the kind it was trained on; it may remove or invent detail. Not a medical device.\"\n\
-         licence = \"unknown\"\n\
-         citation = \"Tu et al., MAXIM: Multi-Axis MLP for Image Processing, CVPR 2022.\"\n\
-         [input]\naxes = \"stored\"\n[[input.channel]]\nname = \"picture\"\npatterns = []\n\
-         [tiles]\npatch = [1, {MAXIM_TILE}, {MAXIM_TILE}]\noverlap = 0.25\n\
-         [output]\nactivation = \"image\"\ntask = \"{}\"\ncolours = \"rgb\"\nmultiple = {MAXIM_MULTIPLE}\n\
-         [network]\n{network}",
-        task.name()
-    ))
 }
 
 fn file_row(role: &str, name: &str, bytes: &[u8]) -> Vec<toml::Value> {
@@ -376,16 +299,8 @@ fn model_card(m: &Manifest, loaded: &Checkpoint) -> String {
     }
     let inputs: Vec<&str> = m.input.channels.iter().map(|c| c.name.as_str()).collect();
     let _ = writeln!(card, "**Inputs.** {}.\n", inputs.join(", "));
-    if let crate::manifest::Output::Image { task, .. } = &m.output {
-        let _ = writeln!(
-            card,
-            "**Answer.** A picture of the same size ({}); not for measurement.\n",
-            task.name()
-        );
-    } else {
-        let labels: Vec<String> = m.labels.iter().map(|l| format!("{} {}", l.id, l.name)).collect();
-        let _ = writeln!(card, "**Labels.** {}.\n", labels.join("; "));
-    }
+    let labels: Vec<String> = m.labels.iter().map(|l| format!("{} {}", l.id, l.name)).collect();
+    let _ = writeln!(card, "**Labels.** {}.\n", labels.join("; "));
     for note in &loaded.notes {
         let _ = writeln!(card, "- {note}");
     }

@@ -370,61 +370,6 @@ pub enum Output {
         /// The first rule that holds gives the label; none means background.
         rules: Vec<LabelRule>,
     },
-    /// A picture of the input's size instead of labels; `patch` is then `[1, H, W]`, and the one input channel stands for
-    /// all colours.
-    Image {
-        /// What is done to the picture.
-        task: Restoration,
-        /// What the network sees.
-        colours: Colours,
-        /// Heights and widths that a network of free size accepts are multiples of this.
-        #[serde(default = "one")]
-        multiple: usize,
-    },
-}
-
-/// What a restorer does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Restoration {
-    /// Less noise.
-    Denoising,
-    /// Less blur.
-    Deblurring,
-    /// Less rain.
-    Deraining,
-    /// Less haze.
-    Dehazing,
-    /// Better light and colours.
-    Enhancement,
-}
-
-impl Restoration {
-    /// All tasks.
-    pub const ALL: [Self; 5] =
-        [Self::Denoising, Self::Deblurring, Self::Deraining, Self::Dehazing, Self::Enhancement];
-
-    /// As in manifests and on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Denoising => "denoising",
-            Self::Deblurring => "deblurring",
-            Self::Deraining => "deraining",
-            Self::Dehazing => "dehazing",
-            Self::Enhancement => "enhancement",
-        }
-    }
-}
-
-/// What a restorer sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Colours {
-    /// One channel.
-    Grey,
-    /// Red, green, blue.
-    Rgb,
 }
 
 /// One rule of a sigmoid output.
@@ -482,7 +427,6 @@ impl Output {
         match self {
             Self::Softmax { classes } => classes.len(),
             Self::Sigmoid { channels, .. } => channels.len(),
-            Self::Image { colours, .. } => colours.count(),
         }
     }
 
@@ -492,7 +436,6 @@ impl Output {
         let mut ids: Vec<u16> = match self {
             Self::Softmax { classes } => classes.clone(),
             Self::Sigmoid { rules, .. } => rules.iter().map(|r| r.label).collect(),
-            Self::Image { .. } => Vec::new(),
         };
         ids.sort_unstable();
         ids.dedup();
@@ -640,7 +583,6 @@ impl Manifest {
                 ));
             }
             Output::Softmax { .. } => {}
-            Output::Image { multiple, .. } => return self.image_fault(*multiple),
             Output::Sigmoid { channels, threshold, rules } => {
                 if channels.is_empty() || channels.len() > 32 || rules.is_empty() {
                     return Some((
@@ -692,30 +634,6 @@ impl Manifest {
         }
         if ![6, 18, 26].contains(&self.post.connectivity) {
             return Some((format!("connectivity = {}", self.post.connectivity), "6, 18 or 26".to_owned()));
-        }
-        None
-    }
-
-    fn image_fault(&self, multiple: usize) -> Option<(String, String)> {
-        let [depth, height, width] = self.tiles.patch;
-        if self.input.channels.len() != 1 || !self.labels.is_empty() {
-            return Some((
-                format!("{} input channels and {} labels", self.input.channels.len(), self.labels.len()),
-                "one input and no labels beside an output “image”".to_owned(),
-            ));
-        }
-        if depth != 1 || multiple == 0 || !height.is_multiple_of(multiple) || !width.is_multiple_of(multiple)
-        {
-            return Some((
-                format!("patch = {:?} and multiple = {multiple}", self.tiles.patch),
-                "a patch [1, H, W] whose sides are multiples of multiple".to_owned(),
-            ));
-        }
-        if self.tiles.overlap <= 0.0 || height < 2 || width < 2 {
-            return Some((
-                format!("overlap = {} of {height} × {width} pixels", self.tiles.overlap),
-                "tiles of at least 2 × 2 pixels that overlap, so that no seams are seen".to_owned(),
-            ));
         }
         None
     }

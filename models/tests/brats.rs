@@ -101,7 +101,7 @@ fn preparation_equals_the_published_one_bit_for_bit() {
             m.intensity[0].apply = Scheme::SliceMinmax { axis };
         });
         let prepared = pipeline(m).steps().prepare(case(), &Task::silent()).unwrap();
-        let out = prepared.segmentation().unwrap().input().unwrap();
+        let out = prepared.input().unwrap();
         assert_eq!(out.dim(), (4, 128, 128, 128));
         let stride: Vec<f32> = out.slice(ndarray::s![.., ..;8, ..;8, ..;8]).iter().copied().collect();
         assert_eq!(stride, floats("modalities_stride8"));
@@ -125,10 +125,9 @@ fn the_fixed_box_and_the_whole_brain_see_the_same_voxels() {
         .steps()
         .prepare(case(), &Task::silent())
         .unwrap();
-    assert_eq!(whole.segmentation().unwrap().grid().orientation_code(), "RAS");
-    let part =
-        whole.segmentation().unwrap().input().unwrap().slice(ndarray::s![.., 13..141, 56..184, 56..184]);
-    assert_eq!(part, fixed.segmentation().unwrap().input().unwrap().view());
+    assert_eq!(whole.grid().orientation_code(), "RAS");
+    let part = whole.input().unwrap().slice(ndarray::s![.., 13..141, 56..184, 56..184]);
+    assert_eq!(part, fixed.input().unwrap().view());
 }
 
 /// The tiny golden network as a preset with small tiles.
@@ -225,7 +224,7 @@ fn an_imported_pack_runs_on_a_case() {
     let mut pipeline = Pipeline::open(pack, engine, Limits::default(), &task).unwrap();
     let estimate = pipeline.check(&case).unwrap();
     let outcome = pipeline.run(case, &task).unwrap();
-    let Output::Labels(map) = &outcome.output else { panic!("labels") };
+    let Output::Labels(map) = &outcome.output;
     assert_eq!(map.grid, source);
     assert_eq!(map.labels.dim(), (155, 240, 240));
     assert!(map.labels.iter().all(|l| [0, 1, 2, 4].contains(l)));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use formats::{AxisOrder, LabelMap, Task, Volume};
-use models::family::{Case, Limits};
+use models::family::{Case, Limits, Output};
 use models::{Catalog, ModelPack, Pipeline};
 
 const ID: &str = "segformer3d-brain";
@@ -58,7 +58,7 @@ fn segment(pipeline: &mut Pipeline, scan: Volume) -> LabelMap {
         mib(outcome.estimated_bytes),
         mib(outcome.peak_bytes)
     );
-    let map = outcome.output.into_labels().expect("labels");
+    let Output::Labels(map) = outcome.output;
     map
 }
 

@@ -32,7 +32,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Make a pack from a checkpoint (PyTorch, safetensors or Flax). Nothing in it is executed.
+    /// Make a pack from a checkpoint (PyTorch or safetensors). Nothing in it is executed.
     Import(ImportArgs),
     /// Install a pack folder.
     Install {
@@ -53,21 +53,15 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct ImportArgs {
-    /// The weights: .pt, .pth, .bin, .safetensors or .npz.
+    /// The weights: .pt, .pth, .bin or .safetensors.
     #[arg(value_name = "CHECKPOINT")]
     checkpoint: PathBuf,
     /// Kind of network.
     #[arg(long, default_value = "segformer3d")]
     family: String,
     /// Settings that go with the weights: brats, synapse, acdc, or a .toml file.
-    #[arg(long, value_name = "NAME|FILE", required_unless_present = "variant", conflicts_with = "variant")]
-    preset: Option<String>,
-    /// MAXIM: the published network the weights belong to, S-1 to S-3 or M-1 to M-3.
-    #[arg(long, requires = "task")]
-    variant: Option<String>,
-    /// MAXIM: what the weights were trained for.
-    #[arg(long, value_parser = ["denoising", "deblurring", "deraining", "dehazing", "enhancement"], requires = "variant")]
-    task: Option<String>,
+    #[arg(long, value_name = "NAME|FILE")]
+    preset: String,
     /// Identifier of the new pack [default: family and preset].
     #[arg(long)]
     id: Option<String>,
@@ -96,9 +90,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         Verb::Import(a) => Request::ImportPack(Import {
             checkpoint: a.checkpoint.clone(),
             family: a.family.clone(),
-            preset: a.preset.clone().unwrap_or_default(),
-            variant: a.variant.clone(),
-            task: a.task.clone(),
+            preset: a.preset.clone(),
             id: a.id.clone(),
             name: a.name.clone(),
             out: a.out.clone(),

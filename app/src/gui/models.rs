@@ -5,12 +5,11 @@ use std::path::Path;
 
 use eframe::egui::{self, Color32, Context, RichText, Ui};
 use formats::Level;
-use models::manifest::Restoration;
 use viewer::LayerId;
 
 use super::dialogs::{Ask, Purpose};
 use super::theme::{ACCENT, WARNING};
-use super::work::{Estimated, Made, Product, Run, Segmented};
+use super::work::{Estimated, Product, Run, Segmented};
 use super::{App, Tab};
 use crate::commands::Command;
 use crate::packs::Import;
@@ -22,8 +21,6 @@ pub(super) struct Panel {
     estimates: HashMap<(LayerId, String), Option<Result<Estimated, String>>>,
     /// Opened files that are to be segmented because they were dropped on the page.
     pub(super) segment_next: usize,
-    /// How restorers are run.
-    pub(super) restoration: models::restorer::Settings,
     place: Option<egui::Rect>,
     last: Option<Last>,
 }
@@ -56,7 +53,7 @@ impl Panel {
 
 /// Whether a dropped path is a pack folder or a checkpoint rather than an image.
 pub(super) fn is_pack_or_checkpoint(path: &Path) -> bool {
-    const ENDINGS: [&str; 6] = ["pt", "pth", "bin", "safetensors", "ckpt", "npz"];
+    const ENDINGS: [&str; 5] = ["pt", "pth", "bin", "safetensors", "ckpt"];
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     path.join("pack.toml").is_file()
         || path.file_name().is_some_and(|n| n == "pack.toml")
@@ -235,8 +232,6 @@ impl App {
             source: layer,
             channels,
             name: image.name.clone(),
-            is_picture: image.image().is_some_and(|i| i.image.is_picture),
-            restoration: self.models.restoration,
             pack: std::sync::Arc::clone(&row.pack),
             provider: self.settings.provider.clone(),
             threads: self.settings.threads,
@@ -276,28 +271,17 @@ impl App {
             return;
         };
         let name = format!("{}: {}", source.name, result.pack);
-        let tab = match result.made {
-            Made::Labels(labels) => {
-                self.document.add_labels(labels, name, Some(result.source), result.notices);
-                Tab::Labels
-            }
-            Made::Image(image, look) => {
-                // As the original is shown, so that the two can be compared.
-                let window = source.image().map_or(look.window, |i| i.window);
-                self.document.add_restored(*image, name, window, look.range, result.source);
-                Tab::Models
-            }
-        };
+        self.document.add_labels(result.labels, name, Some(result.source), result.notices);
         let provider = result.provider.used.to_string();
         self.say(ctx, format!("{}: {:.1} s on {provider}", result.pack, result.seconds));
         self.models.last =
             Some(Last { pack: result.pack, seconds: result.seconds, provider, why: result.provider.why });
-        self.shown.tab = tab;
+        self.shown.tab = Tab::Labels;
         self.see_inside();
     }
 
     pub(super) fn ask_for_pack(&mut self, ctx: &Context) {
-        let endings = ["pt", "pth", "bin", "safetensors", "ckpt", "npz", "toml"].map(str::to_owned).to_vec();
+        let endings = ["pt", "pth", "bin", "safetensors", "ckpt", "toml"].map(str::to_owned).to_vec();
         let folder = self.recent_folder();
         self.ask(
             ctx,
@@ -319,13 +303,9 @@ impl App {
             path.parent().filter(|_| path.ends_with("pack.toml")).map(Path::to_owned)
         };
         let Some(folder) = folder else {
-            // Flax checkpoints are those of MAXIM.
-            let is_maxim = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"));
             self.shown.import = Some(Import {
                 checkpoint: path.to_owned(),
-                family: if is_maxim { "maxim" } else { "segformer3d" }.to_owned(),
-                variant: is_maxim.then(|| "S-3".to_owned()),
-                task: is_maxim.then(|| Restoration::Denoising.name().to_owned()),
+                family: "segformer3d".to_owned(),
                 preset: models::import::PRESETS.first().map_or_else(String::new, |p| p.0.to_owned()),
                 id: None,
                 name: None,
@@ -354,51 +334,29 @@ impl App {
             ui.add(egui::Label::new(form.checkpoint.display().to_string()).truncate());
             ui.weak("Weights are read, names and shapes checked; nothing in the file is executed.");
             ui.add_space(6.0);
-            let usual = match (&mut form.variant, &mut form.task) {
-                (Some(variant), Some(task)) => {
-                    ui.horizontal(|ui| {
-                        ui.label("MAXIM");
-                        for name in ["S-1", "S-2", "S-3", "M-1", "M-2", "M-3"] {
-                            ui.selectable_value(variant, name.to_owned(), name);
-                        }
-                    });
-                    ui.horizontal_wrapped(|ui| {
-                        ui.label("trained for");
-                        for known in Restoration::ALL {
-                            ui.selectable_value(task, known.name().to_owned(), known.name());
-                        }
-                    });
-                    format!("{}-{}-{task}", form.family, variant.to_lowercase())
+            ui.horizontal(|ui| {
+                ui.label("SegFormer3D trained on");
+                for (name, _) in models::import::PRESETS {
+                    ui.selectable_value(&mut form.preset, (*name).to_owned(), *name);
                 }
-                _ => {
-                    ui.horizontal(|ui| {
-                        ui.label("SegFormer3D trained on");
-                        for (name, _) in models::import::PRESETS {
-                            ui.selectable_value(&mut form.preset, (*name).to_owned(), *name);
-                        }
-                    });
-                    format!("{}-{}", form.family, form.preset)
-                }
-            };
+            });
             ui.horizontal(|ui| {
                 let label = ui.label("Identifier");
-                let mut id = form.id.clone().unwrap_or(usual);
+                let mut id = form.id.clone().unwrap_or_else(|| format!("{}-{}", form.family, form.preset));
                 if ui.text_edit_singleline(&mut id).labelled_by(label.id).changed() {
                     form.id = Some(id);
                 }
             });
-            if form.variant.is_none() {
-                ui.horizontal(|ui| {
-                    ui.label("Attention divided by the root of");
-                    for (value, name) in [
-                        (None, "as the preset says"),
-                        (Some("num_heads"), "heads"),
-                        (Some("head_dim"), "dimension"),
-                    ] {
-                        ui.selectable_value(&mut form.attention_scale, value.map(str::to_owned), name);
-                    }
-                });
-            }
+            ui.horizontal(|ui| {
+                ui.label("Attention divided by the root of");
+                for (value, name) in [
+                    (None, "as the preset says"),
+                    (Some("num_heads"), "heads"),
+                    (Some("head_dim"), "dimension"),
+                ] {
+                    ui.selectable_value(&mut form.attention_scale, value.map(str::to_owned), name);
+                }
+            });
             ui.checkbox(&mut form.half, "Store in 16 bits: half the size, about three digits");
             ui.checkbox(&mut form.overwrite, "Replace a pack of the same identifier");
             ui.add_space(8.0);

@@ -108,9 +108,9 @@ pub struct Look {
 pub struct Segmented {
     /// The layer it was computed from.
     pub source: LayerId,
-    /// On the grid of the source.
-    pub made: Made,
-    /// What the user should know; an image carries it itself.
+    /// The segmentation, on the grid of the source.
+    pub labels: LabelMap,
+    /// What the user should know.
     pub notices: Vec<Notice>,
     /// The pack's name.
     pub pack: String,
@@ -118,15 +118,6 @@ pub struct Segmented {
     pub provider: ProviderReport,
     /// Seconds in all.
     pub seconds: f64,
-}
-
-/// What a network made.
-#[derive(Debug)]
-pub enum Made {
-    /// A segmentation.
-    Labels(LabelMap),
-    /// A restored image, and what to show it with.
-    Image(Box<Image>, Look),
 }
 
 /// A pack in the panel.
@@ -315,10 +306,6 @@ pub struct Run {
     pub channels: Vec<Volume>,
     /// Its name, for messages.
     pub name: String,
-    /// Whether it is a two-dimensional picture.
-    pub is_picture: bool,
-    /// How a restorer treats it.
-    pub restoration: models::restorer::Settings,
     /// The pack.
     pub pack: Arc<ModelPack>,
     /// `auto`, `cpu`, …
@@ -331,7 +318,7 @@ pub struct Run {
 
 impl Run {
     fn case(&self) -> Case {
-        Case { restoration: self.restoration, ..Case::new(self.name.clone(), self.channels.clone()) }
+        Case::new(self.name.clone(), self.channels.clone())
     }
 
     /// What it would take.
@@ -380,25 +367,11 @@ impl Run {
         }
         let pipeline = slot.as_mut().context("it was loaded above")?;
         let outcome = pipeline.run(self.case(), task)?;
-        let (made, notices) = match outcome.output {
-            Output::Labels(labels) => (Made::Labels(labels), outcome.notices),
-            Output::Image(volume) => {
-                let image = Image {
-                    frames: vec![volume],
-                    frame_axes: Vec::new(),
-                    format: "",
-                    encoding: String::new(),
-                    is_picture: self.is_picture,
-                    notices: outcome.notices,
-                };
-                let look = first_look(&image);
-                (Made::Image(Box::new(image), look), Vec::new())
-            }
-        };
+        let Output::Labels(labels) = outcome.output;
         Ok(Product::Segmented(Box::new(Segmented {
             source: self.source,
-            made,
-            notices,
+            labels,
+            notices: outcome.notices,
             pack: self.pack.manifest.name.clone(),
             provider: pipeline.provider().clone(),
             seconds: began.elapsed().as_secs_f64(),

@@ -190,29 +190,3 @@ def test_written_checkpoint_reads_back(tmp_path):
         back = weights.paths(weights.restore(tmp_path / name).state_dict())
         assert back.keys() == state.keys()
         assert all((back[k] - v).abs().max() <= tolerance * max(1.0, v.abs().max()) for k, v in state.items())
-
-
-def test_phase_images():
-    """Numbers that the program's own graph is held to as well (models/tests/maxim.rs)."""
-    config = Config(features=4, depth=2, stages=1, groups=1, bottleneck_blocks=1, scales=2, tile_high=4, tile_low=2,
-                    high_levels=1, in_channels=1, out_channels=1, unshuffle=2)
-    model = Maxim(config)
-    state = {}
-    for path, v in weights.paths(model.state_dict()).items():
-        r = generated(path, 7, v.numel()).reshape(v.shape)
-        leaf = path.split("/")[-1]
-        if leaf == "kernel":
-            r = np.float32(0.7 * np.sqrt(3 / np.prod(v.shape[:-1]))) * r
-        elif leaf == "scale":
-            r = np.float32(1) + np.float32(0.5) * r
-        else:
-            r = np.float32(0.25) * r
-        state[path] = tensor(r)
-    weights.fill(model, state)
-    image = tensor((generated("image", 7, 16 * 32).reshape(1, 16, 32, 1) + 1) / 2)
-    with torch.no_grad():
-        found = model(image)[0, ..., 0].numpy()
-    assert found.sum(dtype=np.float64) == pytest.approx(336.786023, abs=1e-3)
-    expected = {(0, 0): -0.009991169, (0, 1): -0.099371, (1, 0): 0.5166835, (7, 19): 0.67829216, (15, 31): 0.84169066}
-    for at, value in expected.items():
-        assert found[at] == pytest.approx(value, abs=5e-5)

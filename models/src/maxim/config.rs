@@ -36,23 +36,12 @@ pub struct Config {
     /// Cells and pixels per side at the coarse levels and at the bottom.
     #[serde(default = "eight")]
     pub tile_lr: usize,
-    /// The picture enters as `unshuffle`² phase images (space to depth) and leaves likewise, so that the network works at
-    /// a fraction of the resolution: an extension of ours. 1 is the published network. Weights do not tell it.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    pub unshuffle: usize,
     /// Height and width of the pictures the network will see, multiples of [`Config::multiple`], which spares ONNX
     /// Runtime the computing of shapes. Without it any multiple works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
 }
 
-fn one() -> usize {
-    1
-}
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_one(n: &usize) -> bool {
-    *n == 1
-}
 fn two() -> usize {
     2
 }
@@ -92,12 +81,11 @@ impl Config {
             high_res_stages: 2,
             tile_hr: 16,
             tile_lr: 8,
-            unshuffle: 1,
             size: None,
         })
     }
 
-    /// Reads the hyper-parameters off the names and shapes of a checkpoint of a network without `unshuffle`.
+    /// Reads the hyper-parameters off the names and shapes of a checkpoint.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] when the tensors are not those of a MAXIM.
@@ -154,17 +142,10 @@ impl Config {
             high_res_stages: sides.iter().take_while(|&&s| s == tile_hr).count(),
             tile_hr,
             tile_lr: bottom.first().copied().unwrap_or(0).isqrt(),
-            unshuffle: 1,
             size: None,
         };
         config.validate()?;
         Ok(config)
-    }
-
-    /// Channels inside the network that stand for the picture: those of all phase images.
-    #[must_use]
-    pub fn packed_channels(&self) -> usize {
-        self.in_channels * self.unshuffle * self.unshuffle
     }
 
     /// Channels of a level.
@@ -183,7 +164,7 @@ impl Config {
     #[must_use]
     pub fn multiple(&self) -> usize {
         let levels = (0..=self.depth).map(|level| self.tile(level) << level);
-        self.unshuffle * levels.fold(1, |least, n| least / gcd(least, n.max(1)) * n.max(1))
+        levels.fold(1, |least, n| least / gcd(least, n.max(1)) * n.max(1))
     }
 
     /// Whether the numbers can belong together.
@@ -200,7 +181,6 @@ impl Config {
             )))
         };
         within("in_channels", self.in_channels, 1, 4)?;
-        within("unshuffle", self.unshuffle, 1, 4)?;
         within("features", self.features, 4, 512)?;
         within("depth", self.depth, 1, 5)?;
         within("num_stages", self.num_stages, 1, 8)?;

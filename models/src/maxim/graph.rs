@@ -4,16 +4,12 @@ use super::config::Config;
 use super::layers::{Linear, Net, Rows, Term};
 use super::weights::Weights;
 use super::{INPUT, OUTPUT, Outputs};
-use crate::onnx::{Attribute, Builder, Dim, Graph, Port, Precision};
+use crate::onnx::{Builder, Dim, Graph, Port, Precision};
 
 /// The graph of `config`.
 pub fn build(config: &Config, weights: &Weights<'_>, precision: Precision, outputs: Outputs) -> Graph {
-    let mut b = Builder::new("MAXIM", precision);
-    let phases = [("blocksize", Attribute::Int(config.unshuffle as i64))];
-    let input =
-        if config.unshuffle == 1 { INPUT.to_owned() } else { b.node("SpaceToDepth", &[INPUT], &phases) };
-    let net = Net::new(b, config, weights, &input);
-    let mut maxim = Maxim { net, input, outputs, ports: Vec::new() };
+    let net = Net::new(Builder::new("MAXIM", precision), config, weights, INPUT);
+    let mut maxim = Maxim { net, outputs, ports: Vec::new() };
     maxim.stages();
     let ports = std::mem::take(&mut maxim.ports);
     let mut graph = maxim.net.b.finish();
@@ -41,8 +37,6 @@ pub fn build(config: &Config, weights: &Weights<'_>, precision: Precision, outpu
 
 struct Maxim<'a> {
     net: Net<'a>,
-    /// Name of what the first layers see: the picture, or its phase images.
-    input: String,
     outputs: Outputs,
     /// Names of the outputs, when all are wanted.
     ports: Vec<String>,
@@ -81,22 +75,17 @@ impl Maxim<'_> {
         }
     }
 
-    /// How phase images go back into one: the order of SpaceToDepth.
-    fn blocks(&self) -> [(&'static str, Attribute); 1] {
-        [("blocksize", Attribute::Int(self.net.config.unshuffle as i64))]
-    }
-
     /// The input shrunk to a level: pixels 1, 3, 5, … or 2, 6, 10, … (`jax.image.resize`, nearest).
     fn shrunk(&mut self, level: usize) -> String {
         if level == 0 {
-            return self.input.clone();
+            return INPUT.to_owned();
         }
         let b = &mut self.net.b;
         b.scope("input");
         let step = 1i64 << level;
         let (start, end) = (b.ints(&[step / 2, step / 2]), b.ints(&[i64::MAX, i64::MAX]));
         let (axes, steps) = (b.ints(&[2, 3]), b.ints(&[step, step]));
-        b.node("Slice", &[&self.input, &start, &end, &axes, &steps], &[])
+        b.node("Slice", &[INPUT, &start, &end, &axes, &steps], &[])
     }
 
     fn input_features(&mut self, stage: usize, inputs: &[String], passed: &Passed) -> Vec<Rows> {
@@ -106,7 +95,7 @@ impl Maxim<'_> {
             let c = config.channels(level);
             let path = format!("stage_{stage}_input_conv_{level}");
             self.net.b.scope(path.clone());
-            let image = self.net.convolution(&path, input, config.packed_channels(), c, 3);
+            let image = self.net.convolution(&path, input, config.in_channels, c, 3);
             let mut x = self.net.rows(&image, c, level);
             if let Some(before) = passed.features.get(level) {
                 x = self.crossed(&format!("stage_{stage}_input_fuse_sam_{level}"), &x, before);
@@ -270,7 +259,7 @@ impl Maxim<'_> {
 
     /// The picture and the features of a level for the next stage.
     fn supervised(&mut self, stage: usize, level: usize, d: &Rows, input: &str) -> Rows {
-        let (c, channels) = (d.channels, self.net.config.packed_channels());
+        let (c, channels) = (d.channels, self.net.config.in_channels);
         let path = format!("stage_{stage}_supervised_attention_module_{level}");
         self.net.b.scope(path.clone());
         let x = self.net.image(d);
@@ -292,15 +281,9 @@ impl Maxim<'_> {
         let path = format!("stage_{stage}_output_conv_{level}");
         self.net.b.scope(path.clone());
         let x = self.net.image(d);
-        let change = self.net.convolution(&path, &x, d.channels, self.net.config.packed_channels(), 3);
+        let change = self.net.convolution(&path, &x, d.channels, self.net.config.in_channels, 3);
         if self.outputs == Outputs::Restored {
-            self.net.b.scope("output");
-            if self.net.config.unshuffle == 1 {
-                self.net.b.named("Add", &[&change, input], &[], OUTPUT);
-            } else {
-                let sum = self.net.b.node("Add", &[&change, input], &[]);
-                self.net.b.named("DepthToSpace", &[&sum], &self.blocks(), OUTPUT);
-            }
+            self.net.b.named("Add", &[&change, input], &[], OUTPUT);
         } else {
             self.picture(stage, level, &change, input);
         }
@@ -311,11 +294,7 @@ impl Maxim<'_> {
         if self.outputs == Outputs::All {
             let k = self.net.config.num_supervision_scales - 1 - level;
             let name = format!("stage{stage}_out{k}");
-            if self.net.config.unshuffle == 1 {
-                self.net.b.named("Identity", &[&sum], &[], &name);
-            } else {
-                self.net.b.named("DepthToSpace", &[&sum], &self.blocks(), &name);
-            }
+            self.net.b.named("Identity", &[&sum], &[], &name);
             self.ports.push(name);
         }
         sum

@@ -17,8 +17,6 @@ impl Table {
     pub(super) fn new(output: &Output) -> Self {
         match output {
             Output::Softmax { classes } => Self::Largest(classes.clone()),
-            // Refused before (`check_volumes`).
-            Output::Image { .. } => Self::Largest(Vec::new()),
             Output::Sigmoid { channels, threshold, rules } => {
                 let bit = |name: &String| channels.iter().position(|c| c == name).map_or(0, |n| 1u32 << n);
                 Self::Regions {

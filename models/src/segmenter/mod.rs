@@ -27,9 +27,7 @@ use inference::tiles::{Plan, run_tiles, run_tiles_in_layers};
 use ndarray::{Array3, Array4, Axis, s};
 
 use crate::error::{Error, Result};
-use crate::family::{
-    self, Case, Estimate, Family, Finished, Limits, Output, Strategy, Timings, channel_count,
-};
+use crate::family::{Case, Estimate, Family, Finished, Limits, Output, Strategy, Timings, channel_count};
 use crate::manifest::{Interpolate, Manifest, When};
 use crate::pack::ModelPack;
 
@@ -168,202 +166,181 @@ impl Family for PatchSegmenter {
         })
     }
 
-    fn prepare(&self, pack: &ModelPack, case: Case, limits: Limits, task: &Task) -> Result<family::Prepared> {
-        Ok(family::Prepared::Segmentation(Box::new(prepare(pack, case, limits, task)?)))
-    }
+    fn prepare(&self, pack: &ModelPack, case: Case, limits: Limits, task: &Task) -> Result<Prepared> {
+        let start = Instant::now();
+        let m = &pack.manifest;
+        task.at("Preparing", 0.0)?;
+        let first = check_volumes(m, &case)?.grid;
+        let Case { name, channels, mut notices } = case;
+        let meta = channels[0].meta.clone();
+        let full = working_grid(&first, m)?;
+        geometry::remark(&first, &full, m, &mut notices);
 
-    fn infer(
-        &self,
-        pack: &ModelPack,
-        prepared: family::Prepared,
-        net: &mut dyn Net,
-        task: &Task,
-    ) -> Result<family::Scored> {
-        let family::Prepared::Segmentation(prepared) = prepared else { return Err(family::mixed_up()) };
-        Ok(family::Scored::Segmentation(Box::new(infer(pack, *prepared, net, task)?)))
-    }
+        let mut timings = Timings::default();
+        let count = channels.len();
+        let mut looked = Vec::with_capacity(count);
+        for (n, volume) in channels.iter().enumerate() {
+            task.at("Preparing", 0.3 * n as f32 / count as f32)?;
+            looked.push(values::look(volume, &m.crop));
+        }
+        let empty = looked.iter().all(|l| l.is_constant());
+        for (l, c) in looked.iter().zip(&m.input.channels) {
+            l.remark(&c.name, &mut notices);
+        }
+        let placement = placement(
+            &first,
+            full,
+            m,
+            channels.iter().map(|v| &v.grid).zip(looked.iter().map(|l| l.foreground)),
+        )?;
+        let need = memory::Need::new(m, &first, placement.working.shape_kji(), placement.is_resampled);
+        let (strategy, estimated_bytes, _) = memory::choose(&need, m, limits)?;
 
-    fn finish(&self, pack: &ModelPack, scored: family::Scored, task: &Task) -> Result<Finished> {
-        let family::Scored::Segmentation(scored) = scored else { return Err(family::mixed_up()) };
-        finish(pack, *scored, task)
-    }
-}
-
-/// See [`Family::prepare`].
-fn prepare(pack: &ModelPack, case: Case, limits: Limits, task: &Task) -> Result<Prepared> {
-    let start = Instant::now();
-    let m = &pack.manifest;
-    task.at("Preparing", 0.0)?;
-    let first = check_volumes(m, &case)?.grid;
-    let Case { name, channels, mut notices, .. } = case;
-    let meta = channels[0].meta.clone();
-    let full = working_grid(&first, m)?;
-    geometry::remark(&first, &full, m, &mut notices);
-
-    let mut timings = Timings::default();
-    let count = channels.len();
-    let mut looked = Vec::with_capacity(count);
-    for (n, volume) in channels.iter().enumerate() {
-        task.at("Preparing", 0.3 * n as f32 / count as f32)?;
-        looked.push(values::look(volume, &m.crop));
-    }
-    let empty = looked.iter().all(|l| l.is_constant());
-    for (l, c) in looked.iter().zip(&m.input.channels) {
-        l.remark(&c.name, &mut notices);
-    }
-    let placement = placement(
-        &first,
-        full,
-        m,
-        channels.iter().map(|v| &v.grid).zip(looked.iter().map(|l| l.foreground)),
-    )?;
-    let need = memory::Need::new(m, &first, placement.working.shape_kji(), placement.is_resampled);
-    let (strategy, estimated_bytes, _) = memory::choose(&need, m, limits)?;
-
-    let mut common = Common {
-        name,
-        placement,
-        meta,
-        strategy,
-        estimated_bytes,
-        tiles: 0,
-        notices,
-        timings: Timings::default(),
-    };
-    if empty {
-        common.notices.push(Notice::warning(
-            "empty-image",
-            "Every channel has one and the same value everywhere; there is nothing to segment, and the result is empty.",
-        ));
+        let mut common = Common {
+            name,
+            placement,
+            meta,
+            strategy,
+            estimated_bytes,
+            tiles: 0,
+            notices,
+            timings: Timings::default(),
+        };
+        if empty {
+            common.notices.push(Notice::warning(
+                "empty-image",
+                "Every channel has one and the same value everywhere; there is nothing to segment, and the result is empty.",
+            ));
+            timings.add("prepare", start);
+            common.timings = timings;
+            return Ok(Prepared { common, input: None });
+        }
+        let working = common.placement.working;
+        let [d, h, w] = working.shape_kji();
+        let mut input = Array4::<f32>::zeros((count, d, h, w));
+        for (n, (volume, looked)) in channels.into_iter().zip(looked).enumerate() {
+            task.at("Preparing", 0.3 + 0.7 * n as f32 / count as f32)?;
+            let is_first_grid = geometry::coincide(&volume.grid, &first);
+            if !is_first_grid {
+                common.notices.push(Notice::warning(
+                    "channel-resampled",
+                    format!(
+                        "{} lies on another grid ({}) than {} ({}) and was resampled onto it; check that the images are \
+                         registered.",
+                        m.input.channels[n].name,
+                        geometry::describe(&volume.grid),
+                        m.input.channels[0].name,
+                        geometry::describe(&first)
+                    ),
+                ));
+            }
+            let grid = if is_first_grid { first } else { volume.grid };
+            let mut stored = values::clean(&volume, &looked, m);
+            drop(volume);
+            values::apply(m, When::Stored, &mut stored, &grid, task)?;
+            let mut moved =
+                geometry::bring(&Gridded { array: stored.view(), grid }, &working, interpolation(m), task)?;
+            drop(stored);
+            values::apply(m, When::Working, &mut moved, &working, task)?;
+            input.index_axis_mut(Axis(0), n).assign(&moved);
+        }
         timings.add("prepare", start);
         common.timings = timings;
-        return Ok(Prepared { common, input: None });
+        Ok(Prepared { common, input: Some(input) })
     }
-    let working = common.placement.working;
-    let [d, h, w] = working.shape_kji();
-    let mut input = Array4::<f32>::zeros((count, d, h, w));
-    for (n, (volume, looked)) in channels.into_iter().zip(looked).enumerate() {
-        task.at("Preparing", 0.3 + 0.7 * n as f32 / count as f32)?;
-        let is_first_grid = geometry::coincide(&volume.grid, &first);
-        if !is_first_grid {
-            common.notices.push(Notice::warning(
-                "channel-resampled",
-                format!(
-                    "{} lies on another grid ({}) than {} ({}) and was resampled onto it; check that the images are \
-                     registered.",
-                    m.input.channels[n].name,
-                    geometry::describe(&volume.grid),
-                    m.input.channels[0].name,
-                    geometry::describe(&first)
-                ),
-            ));
-        }
-        let grid = if is_first_grid { first } else { volume.grid };
-        let mut stored = values::clean(&volume, &looked, m);
-        drop(volume);
-        values::apply(m, When::Stored, &mut stored, &grid, task)?;
-        let mut moved =
-            geometry::bring(&Gridded { array: stored.view(), grid }, &working, interpolation(m), task)?;
-        drop(stored);
-        values::apply(m, When::Working, &mut moved, &working, task)?;
-        input.index_axis_mut(Axis(0), n).assign(&moved);
-    }
-    timings.add("prepare", start);
-    common.timings = timings;
-    Ok(Prepared { common, input: Some(input) })
-}
 
-/// See [`Family::infer`].
-fn infer(pack: &ModelPack, prepared: Prepared, net: &mut dyn Net, task: &Task) -> Result<Scored> {
-    let start = Instant::now();
-    let Prepared { mut common, input } = prepared;
-    let Some(input) = input else {
-        return Ok(Scored { common, scores: Scores::Nothing });
-    };
-    let m = &pack.manifest;
-    let (_, d, h, w) = input.dim();
-    let plan = plan(m, [d, h, w])?;
-    common.tiles = plan.count();
-    let scores = match common.strategy {
-        Strategy::Whole { batch } => {
-            let scores = run_tiles(net, input.view(), &plan.with_batch(batch), task)?;
-            check_scores(pack, scores.dim().0)?;
-            Scores::Logits(scores)
-        }
-        Strategy::Layers => {
-            common.notices.push(Notice::info(
-                "worked-in-layers",
-                "Memory is short, so the volume was worked through in layers; labels are the same up to rounding \
-                 where the image is not resampled, and slightly coarser at borders where it is.",
-            ));
-            let table = labels::Table::new(&m.output);
-            let mut found = Array3::<u16>::zeros((d, h, w));
-            let mut channels = m.output.channel_count();
-            run_tiles_in_layers(net, input.view(), &plan, task, |from, scores| {
-                let planes = scores.dim().1;
-                channels = scores.dim().0;
-                if channels == m.output.channel_count() {
-                    found.slice_mut(s![from..from + planes, .., ..]).assign(&decide(scores, &table.decide()));
-                }
-                Ok(())
-            })?;
-            check_scores(pack, channels)?;
-            Scores::Labels(found)
-        }
-    };
-    common.timings.add("infer", start);
-    Ok(Scored { common, scores })
-}
-
-/// See [`Family::finish`].
-fn finish(pack: &ModelPack, scored: Scored, task: &Task) -> Result<Finished> {
-    let start = Instant::now();
-    let Scored { mut common, scores } = scored;
-    let m = &pack.manifest;
-    task.at("Finishing", 0.0)?;
-    let place = &common.placement;
-    let (working, source) = (&place.working, &place.source);
-    let table = labels::Table::new(&m.output);
-    let carry = |found: Array3<u16>| {
-        // Copied by index where both grids have the same voxels.
-        resample_nearest_labels(&Gridded { array: found.view(), grid: *working }, source, task)
-    };
-    let mut labels = match scores {
-        Scores::Nothing => Array3::zeros(source.shape_kji()),
-        Scores::Labels(found) => carry(found)?,
-        Scores::Logits(scores) if place.is_resampled => {
-            scores_to_labels(scores.view(), working, source, &table.decide(), task)?
-        }
-        Scores::Logits(scores) => {
-            let found = decide(scores.view(), &table.decide());
-            drop(scores);
-            carry(found)?
-        }
-    };
-    task.at("Finishing", 0.8)?;
-    keep_largest(&mut labels, &m.post.keep_largest, labels::connectivity(&m.post), task)?;
-    if labels.iter().all(|&l| l == 0) && !common.notices.iter().any(|n| n.code == "empty-image") {
-        common.notices.push(Notice::info("nothing-found", "The network found none of its structures."));
+    fn infer(&self, pack: &ModelPack, prepared: Prepared, net: &mut dyn Net, task: &Task) -> Result<Scored> {
+        let start = Instant::now();
+        let Prepared { mut common, input } = prepared;
+        let Some(input) = input else {
+            return Ok(Scored { common, scores: Scores::Nothing });
+        };
+        let m = &pack.manifest;
+        let (_, d, h, w) = input.dim();
+        let plan = plan(m, [d, h, w])?;
+        common.tiles = plan.count();
+        let scores = match common.strategy {
+            Strategy::Whole { batch } => {
+                let scores = run_tiles(net, input.view(), &plan.with_batch(batch), task)?;
+                check_scores(pack, scores.dim().0)?;
+                Scores::Logits(scores)
+            }
+            Strategy::Layers => {
+                common.notices.push(Notice::info(
+                    "worked-in-layers",
+                    "Memory is short, so the volume was worked through in layers; labels are the same up to rounding \
+                     where the image is not resampled, and slightly coarser at borders where it is.",
+                ));
+                let table = labels::Table::new(&m.output);
+                let mut found = Array3::<u16>::zeros((d, h, w));
+                let mut channels = m.output.channel_count();
+                run_tiles_in_layers(net, input.view(), &plan, task, |from, scores| {
+                    let planes = scores.dim().1;
+                    channels = scores.dim().0;
+                    if channels == m.output.channel_count() {
+                        found
+                            .slice_mut(s![from..from + planes, .., ..])
+                            .assign(&decide(scores, &table.decide()));
+                    }
+                    Ok(())
+                })?;
+                check_scores(pack, channels)?;
+                Scores::Labels(found)
+            }
+        };
+        common.timings.add("infer", start);
+        Ok(Scored { common, scores })
     }
-    common.timings.add("finish", start);
-    let table = m.label_table();
-    let source_meta = common.meta;
-    let meta = Meta {
-        description: format!("{} {}", m.id, m.version),
-        affine_source: source_meta.affine_source,
-        nifti_codes: source_meta.nifti_codes,
-        labels: Some(table.clone()),
-        ..Meta::default()
-    };
-    let map = LabelMap { labels: labels.into_shared(), grid: common.placement.source, table, meta };
-    Ok(Finished {
-        name: common.name,
-        output: Output::Labels(map),
-        notices: common.notices,
-        timings: common.timings,
-        tiles: common.tiles,
-        estimated_bytes: common.estimated_bytes,
-    })
+
+    fn finish(&self, pack: &ModelPack, scored: Scored, task: &Task) -> Result<Finished> {
+        let start = Instant::now();
+        let Scored { mut common, scores } = scored;
+        let m = &pack.manifest;
+        task.at("Finishing", 0.0)?;
+        let place = &common.placement;
+        let (working, source) = (&place.working, &place.source);
+        let table = labels::Table::new(&m.output);
+        let carry = |found: Array3<u16>| {
+            // Copied by index where both grids have the same voxels.
+            resample_nearest_labels(&Gridded { array: found.view(), grid: *working }, source, task)
+        };
+        let mut labels = match scores {
+            Scores::Nothing => Array3::zeros(source.shape_kji()),
+            Scores::Labels(found) => carry(found)?,
+            Scores::Logits(scores) if place.is_resampled => {
+                scores_to_labels(scores.view(), working, source, &table.decide(), task)?
+            }
+            Scores::Logits(scores) => {
+                let found = decide(scores.view(), &table.decide());
+                drop(scores);
+                carry(found)?
+            }
+        };
+        task.at("Finishing", 0.8)?;
+        keep_largest(&mut labels, &m.post.keep_largest, labels::connectivity(&m.post), task)?;
+        if labels.iter().all(|&l| l == 0) && !common.notices.iter().any(|n| n.code == "empty-image") {
+            common.notices.push(Notice::info("nothing-found", "The network found none of its structures."));
+        }
+        common.timings.add("finish", start);
+        let table = m.label_table();
+        let source_meta = common.meta;
+        let meta = Meta {
+            description: format!("{} {}", m.id, m.version),
+            affine_source: source_meta.affine_source,
+            nifti_codes: source_meta.nifti_codes,
+            labels: Some(table.clone()),
+            ..Meta::default()
+        };
+        let map = LabelMap { labels: labels.into_shared(), grid: common.placement.source, table, meta };
+        Ok(Finished {
+            name: common.name,
+            output: Output::Labels(map),
+            notices: common.notices,
+            timings: common.timings,
+            tiles: common.tiles,
+            estimated_bytes: common.estimated_bytes,
+        })
+    }
 }
 
 fn interpolation(m: &Manifest) -> inference::resample::Interpolation {
@@ -375,12 +352,6 @@ fn interpolation(m: &Manifest) -> inference::resample::Interpolation {
 
 /// The right number of volumes, each a volume with a usable placement. Returns the first.
 fn check_volumes<'a>(m: &Manifest, case: &'a Case) -> Result<&'a Volume> {
-    if matches!(m.output, crate::manifest::Output::Image { .. }) {
-        return Err(Error::Argument(format!(
-            "“{}” answers with an image, and its family makes labels",
-            m.id
-        )));
-    }
     if case.channels.len() != m.input.channels.len() {
         return Err(channel_count(&case.name, case.channels.len(), m));
     }

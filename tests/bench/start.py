@@ -38,7 +38,8 @@ def mricron(environment):
     process = subprocess.Popen(
         ["mricron", str(SAMPLE)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        find = ["xdotool", "search", "--onlyvisible", "--pid", str(process.pid)]
+        # By class: the window does not say whose process it is, and its title is a voxel.
+        find = ["xdotool", "search", "--onlyvisible", "--class", "[Mm]ricron"]
         while not subprocess.run(find, env=environment, capture_output=True).stdout.strip():
             if process.poll() is not None or time.perf_counter() - start > 60:
                 sys.exit("MRIcron showed no window")

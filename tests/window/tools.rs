@@ -146,6 +146,11 @@ fn labels_are_searched_renamed_shown_alone_copied_and_saved() {
     window.click("Show only this");
     let visible = |window: &Window| table(window).entries.iter().map(|e| e.visible).collect::<Vec<_>>();
     assert_eq!(visible(&window), [false, true]);
+    // A name is an edit, and what is shown is not: it survives both ways.
+    window.key(Modifiers::COMMAND, Key::Z);
+    assert_eq!((table(&window).name(7).as_str(), visible(&window)), ("Small", vec![false, true]));
+    window.key(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
+    assert_eq!((table(&window).name(7).as_str(), visible(&window)), ("Small one", vec![false, true]));
     window.click("All");
     assert_eq!(visible(&window), [true, true]);
 

@@ -441,6 +441,18 @@ impl App {
         }
     }
 
+    /// Applies a change of a table as a step of its own, or as more of the step before when both have one title.
+    pub(super) fn edit_table(&mut self, id: LayerId, title: &str, grows: bool, edit: LabelEdit) {
+        if edit.is_empty() || !self.apply(id, &edit) {
+            return;
+        }
+        if grows {
+            self.edit.history.extend(id, title, edit);
+        } else {
+            self.edit.history.push(id, title, edit);
+        }
+    }
+
     /// Changes labels, and tells everybody who must know: the card, the journal, the list of what is not saved.
     fn apply(&mut self, id: LayerId, edit: &LabelEdit) -> bool {
         let Some(Content::Labels(labels)) = self.document.scene.layer_mut(id).map(|l| &mut l.content) else {

@@ -265,8 +265,13 @@ impl App {
     fn row_action(&mut self, ctx: &egui::Context, layer: LayerId, action: RowAction) {
         match action {
             RowAction::Show(id, visible) => self.change_row(layer, id, |e| e.visible = visible),
-            RowAction::Colour(id, rgb) => self.change_row(layer, id, |e| e.rgb = rgb),
-            RowAction::Rename(id, name) => self.change_row(layer, id, |e| e.name = name),
+            // The picker gives a colour per step of the pointer: one step to undo, until something else is done.
+            RowAction::Colour(id, rgb) => {
+                self.set_entry(layer, id, &format!("Colour of label {id}"), true, |e| e.rgb = rgb)
+            }
+            RowAction::Rename(id, name) => {
+                self.set_entry(layer, id, "Rename label", false, |e| e.name = name)
+            }
             RowAction::Solo(id) => {
                 self.change_row(layer, id, |e| e.visible = true);
                 self.change_table(layer, |t| t.entries.iter_mut().for_each(|e| e.visible = e.id == id));
@@ -282,7 +287,26 @@ impl App {
         }
     }
 
-    /// Changes a table; a name or colour is worth saving.
+    /// Changes the name or colour of a row (made when the label has none) as an edit that can be undone; with `grows`, as
+    /// part of the step before when that did the same.
+    fn set_entry(
+        &mut self,
+        layer: LayerId,
+        id: u16,
+        title: &str,
+        grows: bool,
+        change: impl FnOnce(&mut LabelEntry),
+    ) {
+        let Some(labels) = self.document.scene.layer(layer).and_then(|l| l.labels()) else { return };
+        let table = &labels.table;
+        let new = || LabelEntry::new(id, table.name(id), table.rgb(id));
+        let mut entry = table.get(id).cloned().unwrap_or_else(new);
+        change(&mut entry);
+        let edit = viewer::tools::set_entry(&labels.labels, table, entry);
+        self.edit_table(layer, title, grows, edit);
+    }
+
+    /// Changes what is shown of a table.
     fn change_table(&mut self, layer: LayerId, change: impl FnOnce(&mut LabelTable)) {
         let Some(Content::Labels(labels)) = self.document.scene.layer_mut(layer).map(|l| &mut l.content)
         else {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use formats::{LabelTable, Shared};
+use formats::{LabelEntry, LabelTable, Shared};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result};
@@ -65,6 +65,27 @@ pub struct TableChange {
     pub old: LabelTable,
     /// The table after.
     pub new: LabelTable,
+}
+
+impl TableChange {
+    /// The table after the change of `table`, which is like the old one: what is shown and hidden is the user's view and
+    /// no edit, so it stays.
+    fn made_of(&self, table: &LabelTable) -> LabelTable {
+        let mut new = self.new.clone();
+        for entry in &mut new.entries {
+            if let Some(now) = table.get(entry.id) {
+                entry.visible = now.visible;
+            }
+        }
+        new
+    }
+}
+
+/// Whether two tables are equal but for what is shown and hidden.
+fn is_alike(a: &LabelTable, b: &LabelTable) -> bool {
+    let is_like =
+        |(a, b): (&LabelEntry, &LabelEntry)| a == b || LabelEntry { visible: b.visible, ..a.clone() } == *b;
+    a.entries.len() == b.entries.len() && a.entries.iter().zip(&b.entries).all(is_like)
 }
 
 /// A reversible change of a label volume, of its table, or of both. Cost in memory follows the changed rows, not the
@@ -190,7 +211,7 @@ impl LabelEdit {
         self.check_table(table)?;
         self.apply_to_voxels(labels)?;
         if let Some(change) = &self.table {
-            *table = change.new.clone();
+            *table = change.made_of(table);
         }
         Ok(())
     }
@@ -211,7 +232,7 @@ impl LabelEdit {
         self.check_table(&layer.table)?;
         self.apply_to_voxels(&mut layer.labels)?;
         if let Some(change) = &self.table {
-            layer.table = Arc::new(change.new.clone());
+            layer.table = Arc::new(change.made_of(&layer.table));
         }
         if !self.runs.is_empty() {
             layer.revision += 1;
@@ -221,7 +242,7 @@ impl LabelEdit {
 
     fn check_table(&self, table: &LabelTable) -> Result<()> {
         match &self.table {
-            Some(change) if change.old != *table => Err(Error::TableMismatch),
+            Some(change) if !is_alike(&change.old, table) => Err(Error::TableMismatch),
             _ => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! Starting the window.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,21 +31,31 @@ pub fn run(start: Start) -> anyhow::Result<()> {
     loop {
         let place = kept.borrow().as_ref().map(|(_, place)| *place).unwrap_or_default();
         let (to_shell, first) = (Rc::clone(&kept), start.take());
-        let ended = eframe::run_native(
-            "Insula",
-            options(place, is_software_chosen),
-            Box::new(move |cc| {
-                // Left where it is until there is a device for it.
-                let app = match (to_shell.borrow_mut().take(), first) {
-                    (Some((mut app, _)), _) => {
-                        app.resume(cc, is_software_chosen);
-                        app
-                    }
-                    (None, start) => App::new(cc, start.unwrap_or_default()),
-                };
-                Ok(Box::new(Shell::new(app, &to_shell)))
-            }),
-        );
+        let window = || {
+            eframe::run_native(
+                "Insula",
+                options(place, is_software_chosen),
+                Box::new(move |cc| {
+                    // Left where it is until there is a device for it.
+                    let app = match (to_shell.borrow_mut().take(), first) {
+                        (Some((mut app, _)), _) => {
+                            app.resume(cc, is_software_chosen);
+                            app
+                        }
+                        (None, start) => App::new(cc, start.unwrap_or_default()),
+                    };
+                    Ok(Box::new(Shell::new(app, &to_shell)))
+                }),
+            )
+        };
+        // A device that is lost while egui draws makes egui-wgpu panic; the shell has kept the state then. A panic for
+        // any other reason goes on.
+        let ended = catch_unwind(AssertUnwindSafe(window)).unwrap_or_else(|panic| {
+            if kept.borrow().as_ref().is_none_or(|(app, _)| app.restart().is_none()) {
+                resume_unwind(panic);
+            }
+            Ok(())
+        });
         let why = kept.borrow().as_ref().and_then(|(app, _)| app.restart());
         let Some(why) = why else { return ended.map_err(no_window).context(NO_WINDOW) };
         if matches!(why, Restart::Lost(_)) {

@@ -69,7 +69,7 @@ def main():
     scan = needed(SHARED / "data" / "nifti" / "brain" / "t1_crop.nii.gz")
     insula = arguments.program or program()
     display = ":96"
-    server = subprocess.Popen(["Xvfb", display, "-screen", "0", "1280x800x24"], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(["Xvfb", display, "-noreset", "-screen", "0", "1280x800x24"], stderr=subprocess.DEVNULL)
     missed = False
     try:
         time.sleep(1)

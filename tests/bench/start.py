@@ -60,7 +60,7 @@ def main():
             sys.exit(f"SKIPPED: no {tool} (apt-get install xvfb xdotool)")
     insula = program()
     display = ":97"
-    server = subprocess.Popen(["Xvfb", display, "-screen", "0", "1280x800x24"], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(["Xvfb", display, "-noreset", "-screen", "0", "1280x800x24"], stderr=subprocess.DEVNULL)
     environment = dict(os.environ, DISPLAY=display)
     environment.pop("WAYLAND_DISPLAY", None)
     rows = {"Insula": lambda: measure([insula, "--time-start", str(SAMPLE)], environment)[0]}

@@ -200,13 +200,32 @@ fn placement(head: &[u8], size_ijk: [usize; 3], notices: &mut Vec<Notice>) -> (G
     if is_good {
         let columns = [0, 1, 2].map(|a| [0, 1, 2].map(|r| f(3 + 3 * a + r) * f(a)));
         let affine = built(columns, [f(12), f(13), f(14)]);
-        if affine.inverse().is_some() {
+        // Direction cosines are unit vectors and voxels have lengths; single precision holds much that is neither, and a
+        // placement beyond all scanners would not survive being written.
+        let is_length = |n: usize| (1e-6..=1e6).contains(&f(n).abs());
+        let is_unit = |a: usize| (0.5..=2.0).contains(&norm([0, 1, 2].map(|r| f(3 + 3 * a + r))));
+        let is_plausible = (0..3).all(|a| is_length(a) && is_unit(a)) && (12..15).all(|n| f(n).abs() <= 1e6);
+        let spans = affine.inverse().is_some();
+        if is_plausible && spans {
             return (Grid { size_ijk, world_from_voxel: affine }, AffineSource::Header);
         }
-        notices.push(Notice::warning(
-            "singular-directions",
-            "the direction cosines do not span space; FreeSurfer's coronal default is used",
-        ));
+        notices.push(if spans {
+            Notice::warning(
+                "implausible-placement",
+                format!(
+                    "voxels of {} × {} × {} mm along directions of other lengths than 1, or a centre beyond 1 km, are no \
+                     placement; FreeSurfer's coronal default with 1 mm is used",
+                    f(0),
+                    f(1),
+                    f(2)
+                ),
+            )
+        } else {
+            Notice::warning(
+                "singular-directions",
+                "the direction cosines do not span space; FreeSurfer's coronal default is used",
+            )
+        });
     } else {
         notices.push(Notice::warning(
             "no-orientation",

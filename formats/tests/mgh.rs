@@ -68,6 +68,17 @@ fn types_frames_footer_and_placement() {
     let bad = read(folder.path(), "a.mgh", &[h(0, 0), vec![0; 48]].concat()).unwrap();
     assert_eq!((bad.notices[0].code.as_str(), bad.first().grid.spacing_mm()), ("no-orientation", [1.0; 3]));
     assert_eq!(bad.first().grid.orientation_code(), "LIA");
+    // Found by fuzzing: placements that single precision holds and no image has.
+    for (spacing, directions, centre) in [
+        ([1e-30, 1.0, 1.0], CORONAL, [0.0; 3]),
+        ([1.0; 3], CORONAL.map(|v| v * 1e30), [0.0; 3]),
+        ([1.0; 3], CORONAL, [0.0, 1e30, 0.0]),
+    ] {
+        let h = header([2, 3, 4, 1], 0, 1, spacing, directions, centre);
+        let odd = read(folder.path(), "a.mgh", &[h, vec![0; 24]].concat()).unwrap();
+        assert_eq!(odd.notices[0].code, "implausible-placement");
+        assert_eq!(odd.first().grid.spacing_mm(), [1.0; 3]);
+    }
     for (dims, kind) in
         [([2, 3, 4, 2], 7), ([2, 3, 4, 0], 0), ([2, 3, 4, -2], 0), ([30000, 30000, 30000, 9], 3)]
     {

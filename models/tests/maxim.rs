@@ -178,6 +178,44 @@ fn the_real_s2_and_s3_equal_the_official_code() {
     }
 }
 
+/// Answers of the PyTorch network of `models/authoring`, kept in `fixtures/maxim_unshuffle.npz` by its `maxim/fixture.py`,
+/// which has these configurations and the seed.
+#[test]
+fn phase_images_equal_pytorch() {
+    let test = "phase_images_equal_pytorch";
+    let Some(engine) = engine(test) else { return };
+    let small = Config {
+        features: 4,
+        depth: 2,
+        num_groups: 1,
+        num_bottleneck_blocks: 1,
+        tile_hr: 4,
+        unshuffle: 2,
+        ..Config::variant("S-1").expect("a variant")
+    };
+    let grey = Config { in_channels: 1, num_supervision_scales: 1, tile_lr: 4, ..small.clone() };
+    let colour = Config { num_stages: 2, num_supervision_scales: 2, tile_lr: 2, ..small };
+    assert_eq!((grey.multiple(), colour.multiple()), (32, 16));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/maxim_unshuffle.npz");
+    let vectors = checkpoint::read(file.as_ref()).expect("the fixture reads");
+    for (name, config) in [("grey", grey), ("colour", colour)] {
+        let weights = generated_weights(&config, 7);
+        let expected = picture(&vectors, name);
+        let [_, c, h, w] = expected.shape()[..] else { panic!("{name} has four axes") };
+        let nhwc = generated("input", 7, h * w * c).iter().map(|r| (r + 1.0) * 0.5).collect();
+        let input = ArrayD::from_shape_vec(IxDyn(&[1, h, w, c]), nhwc).expect("shape and data agree");
+        let input = input.permuted_axes(IxDyn(&[0, 3, 1, 2])).as_standard_layout().into_owned();
+        for (size, outputs) in
+            [(None, Outputs::Restored), (Some([h, w]), Outputs::Restored), (None, Outputs::All)]
+        {
+            let config = Config { size, ..config.clone() };
+            let mut net = load(engine, &config, &weights, outputs);
+            let found = net.run(&[(INPUT, input.view())], &Task::silent()).expect("the network runs");
+            assert_close(name, found.last().expect("a picture"), &expected);
+        }
+    }
+}
+
 #[test]
 fn wrong_weights_are_told_by_name() {
     let config =

@@ -84,6 +84,15 @@ impl Prepared {
             Self::Restorer(_) => None,
         }
     }
+
+    /// Where what the network sees lies.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        match self {
+            Self::Segmenter(p) => p.grid(),
+            Self::Restorer(p) => p.grid(),
+        }
+    }
 }
 
 /// A case after the network.
@@ -158,13 +167,21 @@ pub struct Case {
     pub notices: Vec<Notice>,
     /// How it is restored, by packs that restore.
     pub restoring: Restoring,
+    /// The scale of values of the image that this one is a piece of, for packs that restore; its own when none.
+    pub scale: Option<restorer::Scale>,
 }
 
 impl Case {
     /// A case from volumes in the pack's channel order.
     #[must_use]
     pub fn new(name: impl Into<String>, channels: Vec<Volume>) -> Self {
-        Self { name: name.into(), channels, notices: Vec::new(), restoring: Restoring::default() }
+        Self {
+            name: name.into(),
+            channels,
+            notices: Vec::new(),
+            restoring: Restoring::default(),
+            scale: None,
+        }
     }
 
     /// A case from opened files in the pack's channel order. One file with as many frames as the pack has channels

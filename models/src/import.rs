@@ -356,11 +356,11 @@ fn maxim_network(i: &Ingredients<'_>, settings: &mut toml::Table) -> Result<(Vec
     let [_, h, w] = m.tiles.patch;
     if m.tiles.multiple.is_none() {
         config.size = config.size.or(Some([h, w]));
-    } else if m.tiles.multiple != Some(config.multiple()) {
+    } else if let Some(multiple) = m.tiles.multiple.filter(|n| !n.is_multiple_of(config.multiple())) {
         return Err(Error::pack(
             i.preset,
-            format!("tiles of multiples of {}", m.tiles.multiple.unwrap_or(0)),
-            format!("multiples of {}, which this network takes", config.multiple()),
+            format!("tiles of multiples of {multiple}"),
+            format!("sides that are multiples of {}, which this network takes", config.multiple()),
             "Correct the tiles section of the preset",
         ));
     }

@@ -452,10 +452,16 @@ impl Output {
         }
     }
 
+    /// What is done to pictures, where pictures come out rather than labels.
+    #[must_use]
+    pub fn restoration(&self) -> Option<Restoration> {
+        if let Self::Picture { task, .. } = self { Some(*task) } else { None }
+    }
+
     /// Whether pictures come out rather than labels.
     #[must_use]
     pub fn is_picture(&self) -> bool {
-        matches!(self, Self::Picture { .. })
+        self.restoration().is_some()
     }
 
     /// Every label a voxel can get, without background, ascending.

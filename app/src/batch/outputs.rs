@@ -1,11 +1,12 @@
 //! The files made for a case, besides its record.
 
 use formats::measure::{volumes, volumes_csv};
-use formats::{Content, LabelMap, Notice, Task, Volume, atomic, label_files};
+use formats::{AffineSource, Content, Image, LabelMap, Notice, Task, Volume, Voxels, atomic, label_files};
+use models::Output;
 use serde::Serialize;
 
 use super::OutputFormat;
-use super::record::Options;
+use super::record::{Options, SUITABLE};
 use super::staging::Staging;
 use crate::dicom::LabelObject;
 use crate::quicklook;
@@ -24,15 +25,94 @@ struct VolumesFile<'a> {
     structures: &'a [formats::measure::StructureVolume],
 }
 
-/// Names of the files that [`write()`] makes, in its order.
-pub fn names(case: &str, options: &Options) -> Vec<String> {
-    let mut names = vec![format!("{case}_seg.{}", options.format)];
-    names.extend(TABLES.iter().map(|(_, end)| format!("{case}{end}")));
-    names.extend([format!("{case}_volumes.csv"), format!("{case}_volumes.json")]);
-    if options.quicklook {
+/// Names of the files that [`write()`] makes of `image`, in its order.
+pub fn names(case: &str, image: &Volume, options: &Options) -> Vec<String> {
+    let ending = ending(image, options);
+    let mut names = Vec::new();
+    if options.restoring.is_some() {
+        names.push(format!("{case}_restored.{ending}"));
+    } else {
+        names.push(format!("{case}_seg.{ending}"));
+        names.extend(TABLES.iter().map(|(_, end)| format!("{case}{end}")));
+        names.extend([format!("{case}_volumes.csv"), format!("{case}_volumes.json")]);
+    }
+    // A restored picture needs no picture of itself.
+    if options.quicklook && !(options.restoring.is_some() && is_picture(image)) {
         names.push(format!("{case}{PICTURE}"));
     }
     names
+}
+
+/// The file ending of the result for an image.
+fn ending<'a>(image: &Volume, options: &'a Options) -> &'a str {
+    if options.format != SUITABLE {
+        return &options.format;
+    }
+    if options.restoring.is_none() || !is_picture(image) {
+        return "nii.gz";
+    }
+    let fits_png = image.scaling.is_none()
+        && matches!(
+            image.voxels,
+            Voxels::U8(_)
+                | Voxels::U16(_)
+                | Voxels::Rgb8(_)
+                | Voxels::Rgba8(_)
+                | Voxels::Rgb16(_)
+                | Voxels::Rgba16(_)
+        );
+    if fits_png { "png" } else { "tiff" }
+}
+
+/// Whether an image is a picture without a place in space.
+fn is_picture(image: &Volume) -> bool {
+    image.meta.affine_source == AffineSource::None && image.grid.size_ijk[2] == 1
+}
+
+/// Writes the files of a result into `staging`; returns the names of those made. See [`names`].
+///
+/// # Errors
+/// Those of the writers; a full disk above all.
+pub fn write(
+    staging: &Staging,
+    case: &str,
+    image: &Volume,
+    result: &Output,
+    options: &Options,
+    algorithm: &str,
+    notices: &mut Vec<Notice>,
+) -> anyhow::Result<Vec<String>> {
+    match result {
+        Output::Labels(labels) => write_labels(staging, case, image, labels, options, algorithm, notices),
+        Output::Image(restored) => write_image(staging, case, &restored.volume, options, notices),
+    }
+}
+
+fn write_image(
+    staging: &Staging,
+    case: &str,
+    restored: &Volume,
+    options: &Options,
+    notices: &mut Vec<Notice>,
+) -> anyhow::Result<Vec<String>> {
+    let mut made = names(case, restored, options);
+    let image = Image {
+        frames: vec![restored.clone()],
+        frame_axes: Vec::new(),
+        format: "",
+        encoding: String::new(),
+        is_picture: is_picture(restored),
+        notices: Vec::new(),
+    };
+    formats::save(Content::Image(&image), &staging.path(&made[0]), &Task::silent())?;
+    if made.len() > 1 {
+        let path = staging.path(&made[1]);
+        if let Err(error) = draw(case, restored, None, &path) {
+            notices.push(Notice::warning("quicklook-failed", format!("no quick-look picture: {error}")));
+            made.truncate(1);
+        }
+    }
+    Ok(made)
 }
 
 /// Writes label volume, label tables, volume report and picture into `staging`; returns the names of the files
@@ -40,7 +120,7 @@ pub fn names(case: &str, options: &Options) -> Vec<String> {
 ///
 /// # Errors
 /// Those of the writers; a full disk above all.
-pub fn write(
+fn write_labels(
     staging: &Staging,
     case: &str,
     image: &Volume,
@@ -54,9 +134,9 @@ pub fn write(
     let task = Task::silent();
     // The picture and the compression of the labels take about the same time.
     let picture = std::thread::scope(|scope| {
-        let draw = || picture(case, image, labels, &path(PICTURE));
-        let drawing = options.quicklook.then(|| scope.spawn(draw));
-        let file = path(&format!("_seg.{}", options.format));
+        let drawn = || draw(case, image, Some(labels), &path(PICTURE));
+        let drawing = options.quicklook.then(|| scope.spawn(drawn));
+        let file = path(&format!("_seg.{}", ending(image, options)));
         if options.format == OutputFormat::DicomSeg.ending() {
             notices.extend(crate::dicom::write_labels(
                 labels,
@@ -79,7 +159,7 @@ pub fn write(
         atomic::write_bytes(&path("_volumes.json"), text.as_bytes())?;
         anyhow::Ok(drawing.map(std::thread::ScopedJoinHandle::join))
     })?;
-    let mut made = names(case, options);
+    let mut made = names(case, image, options);
     let trouble = match picture {
         None | Some(Ok(Ok(()))) => None,
         Some(Ok(Err(error))) => Some(error.to_string()),
@@ -92,7 +172,12 @@ pub fn write(
     Ok(made)
 }
 
-fn picture(case: &str, image: &Volume, labels: &LabelMap, path: &std::path::Path) -> formats::Result<()> {
+fn draw(
+    case: &str,
+    image: &Volume,
+    labels: Option<&LabelMap>,
+    path: &std::path::Path,
+) -> formats::Result<()> {
     let options = quicklook::Options { title: case.to_owned(), ..quicklook::Options::default() };
-    quicklook::write_png(image, Some(labels), &options, path)
+    quicklook::write_png(image, labels, &options, path)
 }

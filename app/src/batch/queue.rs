@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use formats::{Cancel, LabelMap, Notice, Task, Volume};
-use models::{Case, Manifest};
+use formats::{Cancel, Notice, Task, Volume};
+use models::{Case, Manifest, Output};
 use serde::Serialize;
 
 use super::cases::CaseFiles;
@@ -57,9 +57,9 @@ pub trait Listener: Sync {
 /// How many cases went how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Segmented now.
+    /// Computed now.
     pub done: usize,
-    /// Segmented by an earlier run.
+    /// Computed by an earlier run.
     pub skipped: usize,
     /// Failed.
     pub failed: usize,
@@ -80,7 +80,7 @@ enum State {
     /// Read, to be computed.
     Read(Box<Case>),
     /// Computed, to be written.
-    Computed { image: Box<Volume>, labels: Box<LabelMap> },
+    Computed { image: Box<Volume>, result: Box<Output> },
 }
 
 impl Item {
@@ -144,6 +144,7 @@ fn blank_record(segmenter: &dyn Segmenter, setup: &Setup<'_>) -> Record {
         tiles: 0,
         seconds: std::collections::BTreeMap::new(),
         peak_memory_bytes: 0,
+        restored: None,
         notices: Vec::new(),
         outputs: Vec::new(),
         finished_unix_secs: 0,
@@ -203,10 +204,12 @@ fn read_case(
         *record = Record { status: Status::Skipped, ..earlier };
         return Ok(None);
     }
-    open_case(case, setup.manifest, &mut record.notices, task).map(Some)
+    let mut opened = open_case(case, setup.manifest, &mut record.notices, task)?;
+    opened.restoring = setup.options.restoring.unwrap_or_default();
+    Ok(Some(opened))
 }
 
-/// What a case would take, for a dry run; none when an earlier run did it.
+/// What a case would take and which files it would make, for a dry run; none when an earlier run did it.
 ///
 /// # Errors
 /// What would make it fail.
@@ -215,12 +218,16 @@ pub fn estimate(
     setup: &Setup<'_>,
     segmenter: &dyn Segmenter,
     task: &Task,
-) -> anyhow::Result<Option<Estimated>> {
+) -> anyhow::Result<Option<(Estimated, Vec<String>)>> {
     let mut record = blank_record(segmenter, setup);
     record.case.clone_from(&case.name);
     match read_case(case, setup, &mut record, task)? {
         None => Ok(None),
-        Some(case) => segmenter.estimate(&case).map(Some),
+        Some(opened) => {
+            let image = opened.channels.first().context("a case has a channel")?;
+            let names = outputs::names(&case.name, image, setup.options);
+            Ok(Some((segmenter.estimate(&opened)?, names)))
+        }
     }
 }
 
@@ -238,7 +245,7 @@ fn open_case(
     let files = if case.stack.is_some() { &[] } else { &case.files[..] };
     for file in files {
         let mut image = formats::open(file, task)?;
-        if image.is_picture {
+        if image.is_picture && !manifest.output.is_picture() {
             let found = "a two-dimensional picture";
             return Err(formats::Error::unsupported(file, found, "volumes", "Give a 3-D image").into());
         }
@@ -302,7 +309,10 @@ impl Item {
         record.provider = Some(s.provider);
         record.runtime = Some(s.runtime);
         record.tiles = s.tiles;
-        self.state = State::Computed { image: Box::new(image), labels: Box::new(s.labels) };
+        if let Output::Image(restored) = &s.result {
+            record.restored = Some(restored.report.clone());
+        }
+        self.state = State::Computed { image: Box::new(image), result: Box::new(s.result) };
     }
 }
 
@@ -319,9 +329,9 @@ fn write_all(
         if item.record.status != Status::Skipped {
             item.record.finished_unix_secs = record::unix_now();
         }
-        if let State::Computed { image, labels } = std::mem::replace(&mut item.state, State::Over) {
+        if let State::Computed { image, result } = std::mem::replace(&mut item.state, State::Over) {
             let (number, record) = (item.number, &mut item.record);
-            if let Err(error) = fenced(|| write_case(setup, number, record, &image, &labels)) {
+            if let Err(error) = fenced(|| write_case(setup, number, record, &image, &result)) {
                 item.record.outputs.clear();
                 item.fail(&error);
             }
@@ -353,14 +363,14 @@ fn write_case(
     number: usize,
     record: &mut Record,
     image: &Volume,
-    labels: &LabelMap,
+    result: &Output,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
     let staging = Staging::open(setup.out, number)?;
     let case = record.case.clone();
     let algorithm = format!("{} {}", record.pack.id, record.pack.version);
     let names =
-        outputs::write(&staging, &case, image, labels, setup.options, &algorithm, &mut record.notices)?;
+        outputs::write(&staging, &case, image, result, setup.options, &algorithm, &mut record.notices)?;
     record.outputs = staging.seal(&names)?;
     record.seconds.insert("write".to_owned(), started.elapsed().as_secs_f64());
     put_record(setup, &staging, record, &names)
@@ -409,7 +419,7 @@ fn peak_memory_bytes() -> u64 {
 mod tests {
     use super::*;
     use crate::batch::record::{PackId, ProviderUsed};
-    use formats::{Content, Grid, Voxels};
+    use formats::{Content, Grid, LabelMap, Voxels};
     use ndarray::Array3;
 
     /// Thresholds the image; cases named by trouble make it.
@@ -449,7 +459,12 @@ mod tests {
             let grid = case.channels[0].grid;
             let labels = case.channels[0].to_f32().mapv(|v| u16::from(v > 1.0)).into_shared();
             Ok(Segmented {
-                labels: LabelMap { labels, grid, table: Default::default(), meta: Default::default() },
+                result: Output::Labels(LabelMap {
+                    labels,
+                    grid,
+                    table: Default::default(),
+                    meta: Default::default(),
+                }),
                 seconds: vec![("network".to_owned(), 0.1)],
                 notices: vec![],
                 provider: ProviderUsed { asked: "auto".into(), used: "cpu".into(), why: "test".into() },
@@ -487,7 +502,7 @@ mod tests {
     }
 
     fn go(out: &Path, cases: &[CaseFiles], fake: &mut Fake, fail_fast: bool) -> (Tally, Vec<Record>) {
-        let options = Options { format: "nii.gz".to_owned(), quicklook: false };
+        let options = Options { format: "nii.gz".to_owned(), quicklook: false, restoring: None };
         let manifest = super::super::cases::tests::manifest(&["image"]);
         let setup =
             Setup { out, options: &options, manifest: &manifest, threads: 1, overwrite: false, fail_fast };

@@ -278,7 +278,7 @@ fn image_ui(ui: &mut Ui, image: &mut ImageLayer, histogram: Option<&Histogram>) 
     swatch(ui, &image.colour_map, vec2(ui.available_width(), 8.0));
 }
 
-fn swatch(ui: &mut Ui, map: &ColourMap, size: egui::Vec2) {
+pub(super) fn swatch(ui: &mut Ui, map: &ColourMap, size: egui::Vec2) {
     let (rect, _) = ui.allocate_exact_size(size, egui::Sense::hover());
     let steps = 48;
     for n in 0..steps {
@@ -371,7 +371,7 @@ fn curve_ui(ui: &mut Ui, curve: &[f64], frame: usize) {
 }
 
 /// A value in few digits.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     if value.abs() >= 1e5 || (value != 0.0 && value.abs() < 1e-3) {
         return format!("{value:.3e}");
     }

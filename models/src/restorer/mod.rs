@@ -18,6 +18,7 @@
 
 mod memory;
 mod planes;
+mod preview;
 mod report;
 mod values;
 
@@ -36,6 +37,7 @@ use crate::manifest::{CropKind, Manifest, STORED, Spacing};
 use crate::pack::ModelPack;
 
 pub use planes::Tiling;
+pub use preview::{Region, mixed, scale_of};
 pub use report::{RESTORED, Report, Restoration, Restored, is_restored};
 pub use values::Scale;
 
@@ -69,6 +71,14 @@ pub struct Scored {
     restored: Vec<Array3<f32>>,
     tiles: usize,
     unchanged_slices: usize,
+}
+
+impl Prepared {
+    /// The grid of the image.
+    #[must_use]
+    pub fn grid(&self) -> formats::Grid {
+        self.volume.grid
+    }
 }
 
 impl Family for Restorer {
@@ -169,12 +179,13 @@ impl Family for Restorer {
         let m = &pack.manifest;
         task.at("Preparing", 0.0)?;
         check_case(m, &case)?;
-        let Case { name, channels, mut notices, restoring } = case;
+        let Case { name, channels, mut notices, restoring, scale: given } = case;
         let volume = channels.into_iter().next().ok_or_else(|| channel_count(&name, 0, m))?;
         let axes = planes::axes(&volume.grid, restoring.slices);
         notices.extend(planes::remark(&volume, &axes, restoring.slices));
         let (batch, estimated_bytes, _) = memory::Need::new(m, &volume, &axes)?.choose(m, limits)?;
         let (scale, non_finite) = Scale::of(&volume, &m.output);
+        let scale = given.unwrap_or(scale);
         if non_finite > 0 {
             notices.push(Notice::warning(
                 "non-finite-values",
@@ -230,7 +241,7 @@ impl Family for Restorer {
         let mut result = Volume { voxels, ..volume };
         let m = &pack.manifest;
         let report = Report {
-            task: Restoration::of(&m.output),
+            task: m.output.restoration().unwrap_or_default(),
             strength: restoring.strength,
             slices: axes.iter().map(|&a| ["i", "j", "k"][a]).collect::<Vec<_>>().join("+"),
             divided_by: scale.factor,

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use formats::{Notice, Volume};
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::Output;
-
 /// The fact of a restored image that says so; its value is the task.
 pub const RESTORED: &str = "restored";
 
@@ -37,14 +35,6 @@ impl Restoration {
             Self::Deraining => "deraining",
             Self::Dehazing => "dehazing",
             Self::Enhancement => "enhancement",
-        }
-    }
-
-    /// Of an output that is a picture.
-    pub(super) fn of(output: &Output) -> Self {
-        match output {
-            Output::Picture { task, .. } => *task,
-            _ => Self::default(),
         }
     }
 }

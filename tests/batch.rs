@@ -1,5 +1,10 @@
 //! `insula --batch` end to end with the real program: a tiny network with random weights, small scans.
 
+#[path = "batch_dicom.rs"]
+mod dicom;
+#[path = "../formats/tests/dicom_files/mod.rs"]
+mod dicom_files;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -412,12 +417,17 @@ fn a_full_disk_fails_the_case_and_leaves_no_half_file() {
     assert!(listing.lines().all(|l| l == "a_record.json"), "{listing}");
 }
 
+/// The tiny preset with two channels.
+fn two_channels() -> String {
+    PRESET
+        .replace("[[input.channel]]\nname = \"image\"\n", "[[input.channel]]\nname = \"T1\"\npatterns = [\"_t1\", \"_0000\"]\n[[input.channel]]\nname = \"T2\"\npatterns = [\"_t2\", \"_0001\"]\n")
+        .replace("in_channels = 1", "in_channels = 2")
+}
+
 #[test]
 fn several_channels_are_grouped_by_name() {
     let folder = tempdir().unwrap();
-    let preset = PRESET
-        .replace("[[input.channel]]\nname = \"image\"\n", "[[input.channel]]\nname = \"T1\"\npatterns = [\"_t1\", \"_0000\"]\n[[input.channel]]\nname = \"T2\"\npatterns = [\"_t2\", \"_0001\"]\n")
-        .replace("in_channels = 1", "in_channels = 2");
+    let preset = two_channels();
     std::fs::write(folder.path().join("two.toml"), &preset).unwrap();
     // The manifest alone decides about grouping; a dry run needs no network.
     let pack = PathBuf::from(pack());

@@ -1,40 +1,24 @@
 //! `insula deid` on files of our own making: exit codes, records, reports, the map, and what must be refused.
 
+#[path = "../formats/tests/common/dicom.rs"]
+mod dicom;
+
 use std::path::{Path, PathBuf};
 
+use dicom::{element, text};
 use insula_tests::{run, shared};
 use serde_json::Value;
 use tempfile::tempdir;
 
-/// One explicit little endian element (PS3.5 7.1.2) with a short length.
-fn element(group: u16, number: u16, vr: &str, value: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    bytes.extend(group.to_le_bytes());
-    bytes.extend(number.to_le_bytes());
-    bytes.extend(vr.as_bytes());
-    let mut value = value.to_vec();
-    if value.len() % 2 == 1 {
-        value.push(if vr == "UI" { 0 } else { b' ' });
-    }
-    if vr == "OW" {
-        bytes.extend([0, 0]);
-        bytes.extend((value.len() as u32).to_le_bytes());
-    } else {
-        bytes.extend((value.len() as u16).to_le_bytes());
-    }
-    bytes.extend(value);
-    bytes
-}
-
 /// A small slice: preamble, meta group, patient, pixels. Made byte by byte, so that no writer of ours is trusted.
 fn slice(patient: &str, name: &str, instance: &str, body_part: &str) -> Vec<u8> {
-    let class = b"1.2.840.10008.5.1.4.1.1.2";
+    let class = "1.2.840.10008.5.1.4.1.1.2";
     let meta = [
-        element(2, 2, "UI", class),
-        element(2, 3, "UI", instance.as_bytes()),
-        element(2, 0x10, "UI", b"1.2.840.10008.1.2.1"),
-        element(2, 0x12, "UI", b"1.2.3"),
-        element(2, 0x16, "AE", b"SENDER_AE"),
+        text(2, 2, "UI", class),
+        text(2, 3, "UI", instance),
+        text(2, 0x10, "UI", "1.2.840.10008.1.2.1"),
+        text(2, 0x12, "UI", "1.2.3"),
+        text(2, 0x16, "AE", "SENDER_AE"),
     ]
     .concat();
     let mut bytes = b"MZ a program in the preamble".to_vec();
@@ -43,22 +27,22 @@ fn slice(patient: &str, name: &str, instance: &str, body_part: &str) -> Vec<u8> 
     bytes.extend(element(2, 0, "UL", &(meta.len() as u32).to_le_bytes()));
     bytes.extend(meta);
     for part in [
-        element(8, 0x16, "UI", class),
-        element(8, 0x18, "UI", instance.as_bytes()),
-        element(8, 0x20, "DA", b"20200229"),
-        element(8, 0x50, "SH", b"ACC998877"),
-        element(8, 0x60, "CS", b"CT"),
-        element(8, 0x80, "LO", b"St Elsewhere"),
-        element(8, 0x90, "PN", b"House^Gregory"),
-        element(0x10, 0x10, "PN", name.as_bytes()),
-        element(0x10, 0x20, "LO", patient.as_bytes()),
-        element(0x18, 0x15, "CS", body_part.as_bytes()),
-        element(0x20, 0x0d, "UI", b"1.2.3.4"),
-        element(0x20, 0x0e, "UI", b"1.2.3.4.5"),
+        text(8, 0x16, "UI", class),
+        text(8, 0x18, "UI", instance),
+        text(8, 0x20, "DA", "20200229"),
+        text(8, 0x50, "SH", "ACC998877"),
+        text(8, 0x60, "CS", "CT"),
+        text(8, 0x80, "LO", "St Elsewhere"),
+        text(8, 0x90, "PN", "House^Gregory"),
+        text(0x10, 0x10, "PN", name),
+        text(0x10, 0x20, "LO", patient),
+        text(0x18, 0x15, "CS", body_part),
+        text(0x20, 0x0d, "UI", "1.2.3.4"),
+        text(0x20, 0x0e, "UI", "1.2.3.4.5"),
         element(0x28, 0x10, "US", &[2, 0]),
         element(0x28, 0x11, "US", &[2, 0]),
-        element(0x29, 0x10, "LO", b"ACME"),
-        element(0x29, 0x1001, "LO", b"Krawczyk"),
+        text(0x29, 0x10, "LO", "ACME"),
+        text(0x29, 0x1001, "LO", "Krawczyk"),
         element(0x7fe0, 0x10, "OW", &[1, 2, 3, 4, 5, 6, 7, 8]),
     ] {
         bytes.extend(part);

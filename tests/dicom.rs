@@ -4,11 +4,14 @@
 #[path = "../formats/tests/dicom_files/mod.rs"]
 mod dicom_files;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use dicom_files::Slice;
-use formats::{Content, LabelEntry, LabelMap, LabelTable, Meta, Task, Voxels};
-use insula_tests::{run, shared};
+use formats::dicom::read_header;
+use formats::{Content, Image, LabelEntry, LabelMap, LabelTable, Meta, Task, Volume, Voxels};
+use insula_tests::{root, run, shared, skip};
 use tempfile::TempDir;
 
 /// A series of five slices, 2.5 mm apart, and under another series UID one of three.
@@ -120,6 +123,146 @@ fn labels_go_out_as_dicom_and_come_back_the_same() {
         });
         assert_eq!(found.labels, expected.into_shared(), "{object}");
     }
+}
+
+/// Values and places of an image file.
+fn image(folder: &Path, name: &str) -> Volume {
+    formats::open(&folder.join(name), &Task::silent()).unwrap().first().clone()
+}
+
+/// What a derived series has to say of itself and of its source, slice by slice; `sources` are the instances of the
+/// source in the order of slices.
+fn check_derived(folder: &Path, sources: &[String]) {
+    let mut uids = BTreeSet::new();
+    let files = walk(folder);
+    assert_eq!(files.len(), sources.len());
+    for (file, source) in files.iter().zip(sources) {
+        let header = read_header(file).unwrap();
+        let text = |group, element| header.text(dicom_files::tag(group, element)).unwrap_or_default();
+        assert!(text(0x0008, 0x0008).starts_with("DERIVED\\SECONDARY"), "{}", text(0x0008, 0x0008));
+        assert!(uids.insert(text(0x0008, 0x0018)), "an instance UID twice");
+        let of = header.object.get(dicom_files::tag(0x0008, 0x2112)).unwrap().items().unwrap();
+        let uid = of[0].get(dicom_files::tag(0x0008, 0x1155)).unwrap().to_str().unwrap().into_owned();
+        assert_eq!((of.len(), &uid), (1, source), "{}", file.display());
+    }
+    assert!(sources.iter().all(|s| !uids.contains(s)));
+}
+
+/// The instances of a series by the place of their slices along the normal.
+fn instances(folder: &Path, series: Option<&str>) -> Vec<String> {
+    let tree = formats::dicom::scan(&[folder.to_owned()], &Task::silent()).unwrap();
+    let stack =
+        tree.series().filter(|s| series.is_none_or(|uid| s.uid == uid)).flat_map(|s| &s.stacks).next();
+    let volume = formats::dicom::load(stack.unwrap(), &Task::silent()).unwrap();
+    let origin = volume.first().meta.dicom.clone().unwrap();
+    origin.slices.iter().map(|s| s.as_ref().unwrap().sop_instance_uid.clone()).collect()
+}
+
+#[test]
+fn an_image_goes_out_as_a_derived_series_and_comes_back_the_same() {
+    let data = two_series();
+    let out = tempfile::tempdir().unwrap();
+    let folder = data.path().to_str().unwrap();
+    run(out.path(), &["convert", folder, "image.nii.gz", "--series", "3"]).expect(0);
+    let original = image(out.path(), "image.nii.gz");
+    run(out.path(), &["convert", folder, "a", "--as", "dicom", "--series", "3"]).expect(0);
+    // By way of NIfTI the origin is lost, and named again.
+    let args = ["convert", "image.nii.gz", "b", "--as", "dicom", "--source", folder, "--series", "3"];
+    run(out.path(), &args).expect(0);
+    for name in ["a", "b"] {
+        check_derived(&out.path().join(name), &instances(data.path(), Some("1.2.3.4.1")));
+        run(out.path(), &["convert", name, &format!("{name}.nii.gz")]).expect(0);
+        let back = image(out.path(), &format!("{name}.nii.gz"));
+        assert!(back.grid.is_same(&original.grid, 1e-5), "{:?} {:?}", back.grid, original.grid);
+        assert_eq!(back.to_f32(), original.to_f32());
+        let header = read_header(&out.path().join(name).join("IM_0003.dcm")).unwrap();
+        let text = |group, element| header.text(dicom_files::tag(group, element)).unwrap_or_default();
+        assert_eq!(text(0x0020, 0x000d), "1.2.3", "the same study");
+        assert_ne!(text(0x0020, 0x000e), "1.2.3.4.1", "another series");
+        assert_eq!(text(0x0010, 0x0010), "Secret^Name", "the same patient");
+    }
+    // What cannot be meant is told, and nothing is written.
+    let ran = run(out.path(), &["convert", "image.nii.gz", "c", "--as", "dicom"]).expect(2);
+    assert!(ran.stderr.contains("--source"), "{}", ran.stderr);
+    let ran =
+        run(out.path(), &["convert", folder, "a", "--as", "dicom", "--series", "3", "--overwrite"]).expect(1);
+    assert!(ran.stderr.contains("has content"), "{}", ran.stderr);
+    let mut far = original.clone();
+    far.grid.world_from_voxel.0[2][3] += 500.0;
+    let far = Image {
+        frames: vec![far],
+        frame_axes: Vec::new(),
+        format: "nifti",
+        encoding: String::new(),
+        is_picture: false,
+        notices: Vec::new(),
+    };
+    formats::save(Content::Image(&far), &out.path().join("far.nii.gz"), &Task::silent()).unwrap();
+    let args = ["convert", "far.nii.gz", "c", "--as", "dicom", "--source", folder, "--series", "3"];
+    let ran = run(out.path(), &args).expect(2);
+    assert!(ran.stderr.contains("lies apart"), "{}", ran.stderr);
+    assert!(!out.path().join("c").exists());
+}
+
+/// Real series, as others see what is written of them.
+#[test]
+fn derived_series_of_real_scans_are_sound() {
+    let test = "derived_series_of_real_scans_are_sound";
+    // SimpleITK has no word for a sheared stack, and reads colours otherwise.
+    for (name, has_peers) in [
+        ("series_oblique_sagittal", true),
+        ("series_ct_j2k", true),
+        ("series_ct_gantry_tilt", false),
+        ("series_rgb", false),
+    ] {
+        let Some(series) = shared(test, &format!("data/dicom/{name}")) else { return };
+        let out = tempfile::tempdir().unwrap();
+        let folder = series.to_str().unwrap();
+        run(out.path(), &["convert", folder, "image.nii.gz"]).expect(0);
+        run(out.path(), &["convert", folder, "derived", "--as", "dicom"]).expect(0);
+        run(out.path(), &["convert", "derived", "back.nii.gz"]).expect(0);
+        let (original, back) = (image(out.path(), "image.nii.gz"), image(out.path(), "back.nii.gz"));
+        assert!(back.grid.is_same(&original.grid, 1e-3), "{name}: {:?} {:?}", back.grid, original.grid);
+        assert_eq!(back.voxels.type_name(), original.voxels.type_name(), "{name}");
+        assert_eq!(back.to_f32(), original.to_f32(), "{name}");
+        let derived = out.path().join("derived");
+        check_derived(&derived, &instances(&series, None));
+        // What the scanner itself wrote is not ours to answer for.
+        match (errors(&walk(&series)), errors(&walk(&derived))) {
+            (Some(known), Some(found)) => {
+                let ours: Vec<_> = found.difference(&known).collect();
+                assert!(ours.is_empty(), "{name}: {ours:#?}");
+            }
+            _ => skip(test, "no dciodvfy (dicom3tools) on the path"),
+        }
+        if has_peers {
+            peers(test, &derived, &out.path().join("image.nii.gz"));
+        }
+    }
+}
+
+/// What dciodvfy calls an error, without file names; none where it is not installed.
+fn errors(files: &[PathBuf]) -> Option<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for file in files {
+        let output = Command::new("dciodvfy").arg(file).output().ok()?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        found.extend(text.lines().filter(|l| l.starts_with("Error")).map(str::to_owned));
+    }
+    Some(found)
+}
+
+/// pydicom and SimpleITK read a folder as the NIfTI file says.
+fn peers(test: &str, folder: &Path, nifti: &Path) {
+    let Some(python) = std::env::var_os("INSULA_PYTHON") else { return skip(test, "set INSULA_PYTHON") };
+    let script = root().join("tests/fixtures/compare_series.py");
+    let output = Command::new(python).arg(script).arg(folder).arg(nifti).output().unwrap();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    if text.contains("SKIPPED") {
+        return skip(test, &text);
+    }
+    assert!(output.status.success() && text.contains("ok"), "{text}");
 }
 
 #[test]

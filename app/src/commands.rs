@@ -39,6 +39,8 @@ pub enum Command {
     SaveSession,
     /// Open such a file.
     OpenSession,
+    /// Take what identifies out of the headers of DICOM files.
+    Deidentify,
     /// Choose a checkpoint or pack to import.
     ImportPack,
     /// Leave.
@@ -221,13 +223,14 @@ pub static ACTIONS: &[Action] = actions! {
         C::OpenSample, "open-sample", "Open the sample", "A synthetic head, made for Insula", None, always;
         C::OpenSession, "open-session", "Open session…", "Layers, views and edits as they were saved", None, always;
         C::Save, "save", "Save", "Save the active layer to its file", key(CTRL, Key::S), something;
-        C::SaveAs, "save-as", "Save as…", "Save the active layer under another name or in another format", key(CTRL_SHIFT, Key::S), something;
+        C::SaveAs, "save-as", "Save as…", "Save the active layer under another name or in another format, also as DICOM", key(CTRL_SHIFT, Key::S), something;
         C::SaveMesh, "save-mesh", "Save surfaces…", "Surfaces of the segmentation as STL, OBJ, PLY or GLB", None, labels;
         C::SaveTable, "save-table", "Save label table…", "Names, voxels and volumes as CSV", None, labels;
         C::SaveScreenshot, "save-screenshot", "Save picture…", "The window as a PNG picture", key(NONE, Key::F12), something;
-        C::SavePane, "save-pane", "Save picture of a pane…", "The pane that the pointer was over last, as a PNG picture", key(Modifiers::SHIFT, Key::F12), something;
+        C::SavePane, "save-pane", "Save picture of a pane…", "The pane that the pointer was over last, as a PNG picture or a DICOM secondary capture", key(Modifiers::SHIFT, Key::F12), something;
         C::SaveTurntable, "save-turntable", "Save turntable…", "The 3-D view turned once round, as numbered PNG pictures", None, something;
         C::SaveSession, "save-session", "Save session…", "Layers, views and edits as one file", None, something;
+        C::Deidentify, "deidentify", "De-identify DICOM…", "Headers of DICOM files without what identifies, with a preview", None, always;
         C::CloseLayer, "close-layer", "Close layer", "Close the active layer", key(CTRL, Key::W), something;
         C::CloseAll, "close-all", "Close all", "Close all layers", None, something;
         C::Quit, "quit", "Quit", "Leave Insula", key(CTRL, Key::Q), always;

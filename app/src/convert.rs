@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use formats::voxels::Scalar;
 use formats::{Content, Image, LabelMap, Notice, Scaling, Shared, Task, Volume, Voxels, for_scalar};
 use ndarray::Array3;
@@ -16,7 +18,7 @@ use crate::failure::Usage;
 pub struct Convert {
     /// The file to read.
     pub input: PathBuf,
-    /// The file to write; its ending chooses the format.
+    /// The file to write; its ending chooses the format. For a DICOM series a new or empty folder.
     pub output: PathBuf,
     /// Only this frame of a series, counted from 0.
     pub frame: Option<usize>,
@@ -27,14 +29,51 @@ pub struct Convert {
     /// Which series of a folder, archive or DICOMDIR.
     #[serde(default)]
     pub series: Option<String>,
-    /// The DICOM images that a DICOM segmentation or structure set is of: read from, or to be written for.
+    /// The DICOM images that a DICOM object is of: read from, or to be written for.
     #[serde(default)]
     pub source: Option<PathBuf>,
-    /// What is written when the output ends in `.dcm`.
+    /// What is written as DICOM. Segmentations are when the output ends in `.dcm`, a series in any case.
     #[serde(default)]
-    pub object: LabelObject,
+    pub object: Object,
     /// Whether an existing output may be replaced.
     pub overwrite: bool,
+}
+
+/// A DICOM object to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Object {
+    /// A segmentation.
+    Labels(LabelObject),
+    /// Images, derived from those they were made from.
+    Series,
+}
+
+impl Default for Object {
+    fn default() -> Self {
+        Self::Labels(LabelObject::default())
+    }
+}
+
+impl ValueEnum for Object {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::Labels(LabelObject::Seg),
+            Self::Labels(LabelObject::SegLabelmap),
+            Self::Labels(LabelObject::Rtstruct),
+            Self::Series,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::Labels(object) => object.to_possible_value(),
+            Self::Series => Some(
+                PossibleValue::new("dicom")
+                    .help("Images in the folder OUT, derived from those of IN or --source"),
+            ),
+        }
+    }
 }
 
 /// What was written.
@@ -69,7 +108,9 @@ pub enum Dtype {
 /// [`Usage`] when the output exists and may not be replaced; otherwise those of reading and writing.
 pub fn convert(request: &Convert, task: &Task) -> anyhow::Result<Converted> {
     let Convert { input, output, .. } = request;
-    if output.exists() && !request.overwrite {
+    let is_series = request.object == Object::Series;
+    // Whether a folder may take a series is asked when it is written.
+    if output.exists() && !request.overwrite && !is_series {
         return Err(Usage(format!(
             "{}: exists already; give --overwrite to replace it, or another name",
             output.display()
@@ -87,12 +128,19 @@ pub fn convert(request: &Convert, task: &Task) -> anyhow::Result<Converted> {
     let source = source.as_ref().map(formats::Image::first);
     let is_dicom = output.extension().is_some_and(|e| e.eq_ignore_ascii_case("dcm"));
     if let Some(kind) = Derived::of_file(input) {
+        if is_series {
+            return Err(Usage(format!(
+                "{}: this holds segmentations, and --as dicom writes images; leave it out, or choose another object",
+                input.display()
+            ))
+            .into());
+        }
         let (labels, notices) = dicom::open_labels(input, kind, source, task)?;
         return write_labels(request, &labels, source, is_dicom, notices, task);
     }
     let series = request.series.as_deref().filter(|_| request.source.is_none());
     let mut image = dicom::open_image(input, series, task)?;
-    if is_dicom {
+    if is_dicom && !is_series {
         let labels = image.first().to_labels()?;
         return write_labels(request, &labels, source, is_dicom, image.notices, task);
     }
@@ -115,6 +163,17 @@ pub fn convert(request: &Convert, task: &Task) -> anyhow::Result<Converted> {
         }
     }
     task.at("writing", 0.5)?;
+    if is_series {
+        let [volume] = image.frames.as_slice() else {
+            let (input, count) = (input.display(), image.frames.len());
+            bail!("{input}: {count} frames cannot be one series; choose one with --frame N");
+        };
+        let (files, told) = dicom::write_series(volume, source, "", output, task)?;
+        let summary = format!("{}, DICOM series of {} files", image.shape_text(), files.len());
+        let mut notices = image.notices;
+        notices.extend(told);
+        return Ok(Converted { output: output.clone(), summary, notices });
+    }
     let as_labels = request.labels.unwrap_or_else(|| looks_like_labels(&image));
     let kind = if as_labels {
         let [volume] = image.frames.as_slice() else {
@@ -156,7 +215,8 @@ fn write_labels(
                 output.display()
             ))
         })?;
-        notices.extend(dicom::write_labels(labels, source, request.object, "", output, task)?);
+        let Object::Labels(object) = request.object else { bail!("{}: no segmentation", output.display()) };
+        notices.extend(dicom::write_labels(labels, source, object, "", output, task)?);
     } else {
         formats::save(Content::Labels(labels), output, task)?;
     }

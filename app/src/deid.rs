@@ -2,29 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use formats::dicom::deid::{Deidentifier, Finding, Key, Options, Outcome, Pixels, ReportRow};
+use formats::dicom::deid::{Deidentifier, Finding, Key, Options, Outcome, Pixels, Preview, ReportRow};
 use formats::dicom::is_dicom;
 use formats::source::Source;
-use formats::{Notice, Task, atomic};
+use formats::{Notice, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::queue::Listener;
 use crate::failure::{Failure, Usage};
 
+mod map;
+mod place;
 mod report;
 
-/// Ends of names that say: one file, not a folder.
-const FILE_ENDINGS: &[&str] = &["dcm", "dicom", "ima"];
-/// A value of LO (PS3.5 6.2).
-const LONGEST_ID: usize = 64;
+use map::Map;
+use place::Place;
 
 /// What to de-identify and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deid {
-    /// A file or a folder.
-    pub input: PathBuf,
+    /// Files, and folders that are searched with all folders in them.
+    pub inputs: Vec<PathBuf>,
     /// A folder, or for one file a file name that ends in `.dcm`, `.dicom` or `.ima`.
     pub output: PathBuf,
     /// The options of the profile.
@@ -124,13 +124,30 @@ pub struct Deidentified {
     pub reports: Vec<PathBuf>,
 }
 
+impl Deidentified {
+    /// The counts for people, e.g. `"12 done, 1 failed"`.
+    #[must_use]
+    pub fn words(&self, is_dry: bool) -> String {
+        let parts = [
+            (self.done, if is_dry { "planned" } else { "done" }),
+            (self.needs_review, "to be reviewed"),
+            (self.failed, "failed"),
+            (self.skipped, "skipped"),
+            (self.pixels_at_risk, "with pixels that often show names and were not checked"),
+        ];
+        let told: Vec<String> =
+            parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        told.join(", ")
+    }
+}
+
 /// De-identifies. Each file is told to `listener`; one that fails does not stop the others.
 ///
 /// # Errors
 /// [`Usage`] for requests that cannot be meant; otherwise those of finding files, of the key, the map and the report.
 pub fn run(request: &Deid, listener: &dyn Listener, task: &Task) -> anyhow::Result<Deidentified> {
-    let place = check(request)?;
-    let files = find(&request.input, listener)?;
+    let place = place::check(request)?;
+    let files = find(&request.inputs, listener)?;
     let (key, key_file) = key(request, listener)?;
     let mut run = Run {
         request,
@@ -139,7 +156,7 @@ pub fn run(request: &Deid, listener: &dyn Listener, task: &Task) -> anyhow::Resu
         taken: BTreeSet::new(),
         only_patient: None,
         report: report::Report::new(&request.options),
-        map: Map { key_file, ..Map::default() },
+        map: Map::with_key(key_file),
         tally: Deidentified::default(),
     };
     let count = files.len();
@@ -160,10 +177,17 @@ pub fn run(request: &Deid, listener: &dyn Listener, task: &Task) -> anyhow::Resu
     }
 }
 
-/// Where outputs go.
-enum Place {
-    Folder(PathBuf),
-    File(PathBuf),
+/// What would be done with one file, with old and new values: for the screen of who holds the original. Replacements are
+/// those of a run with the same key; without one they are examples.
+///
+/// # Errors
+/// Those of reading the file and the key.
+pub fn preview(file: &Path, options: &Options, key_file: Option<&Path>) -> anyhow::Result<Preview> {
+    let key = match key_file.filter(|k| k.exists()) {
+        Some(path) => Key::read(path)?,
+        None => Key::random()?,
+    };
+    Ok(Deidentifier::new(options.clone(), key).preview(file)?)
 }
 
 struct Run<'a> {
@@ -309,6 +333,12 @@ fn file_name(text: &str) -> String {
     text.chars().map(plain).collect()
 }
 
+/// Whether a file found in a folder would be taken.
+#[must_use]
+pub fn is_wanted(file: &Path) -> bool {
+    skip(file, false).is_none()
+}
+
 /// Files that are not for us. A file named by itself is always tried.
 fn skip(file: &Path, is_named: bool) -> Option<Record> {
     let is_directory = file.file_name().is_some_and(|n| n.eq_ignore_ascii_case("DICOMDIR"));
@@ -332,110 +362,51 @@ fn skip(file: &Path, is_named: bool) -> Option<Record> {
     }
 }
 
-fn find(input: &Path, listener: &dyn Listener) -> anyhow::Result<Vec<PathBuf>> {
-    if !input.is_dir() {
-        return Ok(vec![input.to_owned()]);
-    }
+/// Every file of the inputs, each once, in the order of the inputs and inside folders by name. What cannot be looked
+/// into is told to `listener`.
+///
+/// # Errors
+/// [`Usage`] when there is no file.
+pub fn find(inputs: &[PathBuf], listener: &dyn Listener) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(input).follow_links(true).sort_by_file_name() {
-        match entry {
-            Ok(e) if e.file_type().is_file() => files.push(e.into_path()),
-            Ok(_) => {}
-            Err(error) => listener.say(&format!("skipped: {error}")),
+    let mut seen = BTreeSet::new();
+    for input in inputs {
+        if !input.is_dir() {
+            files.extend(seen.insert(input.clone()).then(|| input.clone()));
+            continue;
+        }
+        for entry in walkdir::WalkDir::new(input).follow_links(true).sort_by_file_name() {
+            match entry {
+                Ok(e) if e.file_type().is_file() => {
+                    files.extend(seen.insert(e.path().to_owned()).then(|| e.into_path()));
+                }
+                Ok(_) => {}
+                Err(error) => listener.say(&format!("skipped: {error}")),
+            }
         }
     }
     if files.is_empty() {
-        return Err(Usage(format!("{}: there are no files in it", input.display())).into());
+        let places: Vec<String> = inputs.iter().map(|i| i.display().to_string()).collect();
+        return Err(Usage(format!("{}: there are no files in it", places.join(", "))).into());
     }
     Ok(files)
 }
 
-/// An absolute path without links and `..`, also of what does not exist yet.
-fn real(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for ancestor in absolute.ancestors() {
-        let Ok(mut real) = ancestor.canonicalize() else { continue };
-        for part in absolute.strip_prefix(ancestor).unwrap_or(Path::new("")).components() {
-            match part {
-                Component::ParentDir => _ = real.pop(),
-                part => real.push(part),
-            }
-        }
-        return real;
-    }
-    absolute
-}
-
-fn check(request: &Deid) -> anyhow::Result<Place> {
-    let Deid { input, output, .. } = request;
-    let usage = |text: String| anyhow::Error::from(Usage(text));
-    if !input.exists() {
-        return Err(usage(format!("{}: there is no such file or folder", input.display())));
-    }
-    let (from, to) = (real(input), real(output));
-    let is_folder = input.is_dir();
-    if to == from || is_folder && to.starts_with(&from) || from.starts_with(&to) {
-        return Err(usage(format!(
-            "{}: the output may not be, hold or lie inside the input, so that originals and results are never mixed; \
-             choose a folder elsewhere",
-            output.display()
-        )));
-    }
-    if let Some(id) = &request.options.patient_id {
-        let is_sound = !id.trim().is_empty()
-            && id.chars().count() <= LONGEST_ID
-            && !id.chars().any(|c| c == '\\' || c == '^' || c == '=' || c.is_control());
-        if !is_sound {
-            return Err(usage(format!(
-                "--patient-id: needs 1 to {LONGEST_ID} characters without \\, ^, = and control characters"
-            )));
-        }
-    }
-    let ending = output.extension().map(|e| e.to_string_lossy().to_lowercase());
-    let is_file_name = ending.is_some_and(|e| FILE_ENDINGS.contains(&e.as_str())) && !output.is_dir();
-    for (flag, path) in [("--map", &request.map), ("--key-file", &request.key_file)] {
-        let Some(path) = path else { continue };
-        let path_real = real(path);
-        if path_real.starts_with(&to) || is_folder && path_real.starts_with(&from) || path_real == from {
-            return Err(usage(format!(
-                "{flag} {}: the way back may not lie with the originals or the results; choose another folder",
-                path.display()
-            )));
-        }
-        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.is_dir()) {
-            return Err(usage(format!("{}: there is no such folder; create it first", folder.display())));
-        }
-    }
-    if is_file_name && !is_folder {
-        if output.exists() && !request.overwrite {
-            return Err(usage(format!(
-                "{}: exists already; give --overwrite to replace it, or another name",
-                output.display()
-            )));
-        }
-        return Ok(Place::File(output.clone()));
-    }
-    if output.is_file() {
-        return Err(usage(format!("{}: is a file; give a folder", output.display())));
-    }
-    let has_files = std::fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some());
-    if has_files && !request.overwrite {
-        return Err(usage(format!(
-            "{}: is not empty; give --overwrite to add to it and replace files of the same name, or another folder",
-            output.display()
-        )));
-    }
-    Ok(Place::Folder(output.clone()))
+/// Where the key is or will be: the file named, or one beside the map; none for a key that is thrown away.
+#[must_use]
+pub fn key_place(key_file: Option<&Path>, map: Option<&Path>) -> Option<PathBuf> {
+    let beside_map = map.map(|map| {
+        let mut name = map.to_owned().into_os_string();
+        name.push(".key");
+        PathBuf::from(name)
+    });
+    key_file.map(Path::to_owned).or(beside_map)
 }
 
 /// The key, and the file it is in.
 fn key(request: &Deid, listener: &dyn Listener) -> anyhow::Result<(Key, Option<PathBuf>)> {
-    let beside_map = request.map.as_ref().map(|map| {
-        let mut name = map.clone().into_os_string();
-        name.push(".key");
-        PathBuf::from(name)
-    });
-    let Some(path) = request.key_file.clone().or(beside_map) else { return Ok((Key::random()?, None)) };
+    let path = key_place(request.key_file.as_deref(), request.map.as_deref());
+    let Some(path) = path else { return Ok((Key::random()?, None)) };
     if path.exists() {
         return Ok((Key::read(&path)?, Some(path)));
     }
@@ -446,56 +417,6 @@ fn key(request: &Deid, listener: &dyn Listener) -> anyhow::Result<(Key, Option<P
     key.write(&path)?;
     listener.say(&format!("{}: a new key; keep it secret, and keep it for further runs", path.display()));
     Ok((key, Some(path)))
-}
-
-/// The way back.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Map {
-    /// Where the key is.
-    key_file: Option<PathBuf>,
-    /// By pseudonym.
-    patients: BTreeMap<String, MappedPatient>,
-    /// New UIDs by the old ones.
-    uids: BTreeMap<String, String>,
-    /// Originals by the outputs.
-    files: BTreeMap<PathBuf, PathBuf>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct MappedPatient {
-    id: String,
-    name: String,
-    shift_days: i32,
-}
-
-impl Map {
-    fn add(&mut self, input: &Path, output: &Path, outcome: Outcome) {
-        let patient = MappedPatient {
-            id: outcome.original.id,
-            name: outcome.original.name,
-            shift_days: outcome.patient.shift_days,
-        };
-        self.patients.insert(outcome.patient.pseudonym, patient);
-        self.uids.extend(outcome.uids);
-        self.files.insert(output.to_owned(), input.to_owned());
-    }
-
-    /// Adds to what an earlier run wrote. Only its owner can read the file (on Unix).
-    fn write(&mut self, path: &Path) -> anyhow::Result<()> {
-        if path.exists() {
-            let bytes = std::fs::read(path).map_err(formats::Error::io(path, "read"))?;
-            let earlier: Self = serde_json::from_slice(&bytes).map_err(|e| {
-                formats::Error::malformed(path, format!("no map ({e})"), "a map of an earlier run")
-            })?;
-            let newer = std::mem::replace(self, earlier);
-            self.key_file = newer.key_file.or(self.key_file.take());
-            self.patients.extend(newer.patients);
-            self.uids.extend(newer.uids);
-            self.files.extend(newer.files);
-        }
-        let text = format!("{}\n", serde_json::to_string_pretty(self)?);
-        Ok(atomic::write_private_bytes(path, text.as_bytes())?)
-    }
 }
 
 /// Rows that are the same for many files are kept once.

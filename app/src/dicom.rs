@@ -4,10 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use formats::dicom::{Series, Stack, Tree, read_header, rtstruct, scan, seg};
+use formats::dicom::capture::{self, CaptureOptions, Picture};
+use formats::dicom::derived::{self, DerivedOptions};
+use formats::dicom::{Origin, Series, Stack, Tree, read_header, rtstruct, scan, seg};
 use formats::{Image, LabelMap, Notice, Task, Volume};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use viewer::scene::grid_bounds_ras;
 
 use crate::failure::Usage;
 
@@ -73,8 +76,7 @@ pub fn stack_name(series: &Series, stack: &Stack) -> String {
     // Some anonymisers empty the series' identifier; instances have one of their own.
     let instance = || series.records.first().map_or("", |r| r.sop_instance_uid.as_str());
     let identifier = if series.uid.is_empty() { instance() } else { &series.uid };
-    let digest = Sha256::digest(identifier.as_bytes());
-    let hash: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+    let hash = short_hash(identifier);
     let mut name = if modality.is_empty() { "image".to_owned() } else { modality };
     if let Some(number) = series.number {
         name = format!("{name}-{number}");
@@ -84,6 +86,12 @@ pub fn stack_name(series: &Series, stack: &Stack) -> String {
         Some(n) if n > 0 => format!("{name}-{}", n + 1),
         _ => name,
     }
+}
+
+/// Eight digits of a hash of an identifier.
+#[must_use]
+pub fn short_hash(identifier: &str) -> String {
+    Sha256::digest(identifier.as_bytes()).iter().take(4).map(|b| format!("{b:02x}")).collect()
 }
 
 /// Every stack of a tree with its series.
@@ -248,6 +256,69 @@ pub fn write_labels(
         }
         LabelObject::Rtstruct => rtstruct::write(&labels, &rtstruct::RtOptions::default(), path, task)?,
     })
+}
+
+/// Writes an image that was made from a DICOM series as a series derived from it: new UIDs, `DERIVED`, references to the
+/// source. `source` is an image of that series where `volume` does not remember it, as one read from NIfTI does not.
+/// `what` says what was done, in words (Derivation Description). The folder must be new or empty, and appears whole.
+/// Returns its files in the order of slices.
+///
+/// # Errors
+/// [`Usage`] when neither image is from DICOM, or when they lie apart; those of [`formats::dicom::derived::write_series`].
+pub fn write_series(
+    volume: &Volume,
+    source: Option<&Volume>,
+    what: &str,
+    folder: &Path,
+    task: &Task,
+) -> anyhow::Result<(Vec<PathBuf>, Vec<Notice>)> {
+    // Voxels are shared: this copies a header at most.
+    let mut volume = volume.clone();
+    if let Some(source) = source {
+        volume.meta.dicom.clone_from(&source.meta.dicom);
+    }
+    let Some(origin) = &volume.meta.dicom else {
+        return Err(Usage(format!(
+            "{}: a derived DICOM series belongs to the patient and the study of its source, and this image is not from \
+             DICOM; give the images it was made from with --source, or choose another format",
+            folder.display()
+        ))
+        .into());
+    };
+    let (found, expected) = (grid_bounds_ras(&volume.grid), grid_bounds_ras(&origin.grid));
+    let is_apart = (0..3).any(|a| found.0[a] > expected.1[a] || found.1[a] < expected.0[a]);
+    if is_apart {
+        return Err(Usage(format!(
+            "{}: the image lies apart from the series it is said to be of (from {:.0?} to {:.0?} mm RAS+, and the series \
+             from {:.0?} to {:.0?} mm); give the series it was made from",
+            folder.display(),
+            found.0,
+            found.1,
+            expected.0,
+            expected.1
+        ))
+        .into());
+    }
+    let mut options = DerivedOptions::default();
+    if !what.is_empty() {
+        what.clone_into(&mut options.description);
+    }
+    Ok(derived::write_series(&volume, &options, folder, task)?)
+}
+
+/// Writes what the screen showed as a secondary capture in the study of `origin`. `shows_identity` says whether the
+/// program wrote something into it that may name the patient.
+///
+/// # Errors
+/// Those of [`capture::write`].
+pub fn write_capture(
+    picture: &Picture<'_>,
+    origin: Option<&Origin>,
+    shows_identity: bool,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let options = CaptureOptions { shows_identity, ..CaptureOptions::default() };
+    Ok(capture::write(picture, origin, &options, path)?)
 }
 
 /// One row of what `insula info` says of a collection. The field names are JSON keys and stay stable.

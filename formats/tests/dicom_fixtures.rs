@@ -436,3 +436,20 @@ fn damage_gives_errors_or_other_pixels_but_no_panic() {
         }
     }
 }
+
+/// A UID is 64 characters at most (PS3.5 9.1); what stands in its place may be thousands, and messages stay short.
+#[test]
+fn a_transfer_syntax_of_kilobytes_is_told_shortly() {
+    let long = "9.87654321".repeat(600);
+    let mut bytes = [vec![0; 128], b"DICM".to_vec()].concat();
+    bytes.extend(data_set(Way::Explicit, &[(0x0002, 0x0010, "UI", V::Bytes(long.into_bytes()))]));
+    bytes.extend(data_set(Way::Implicit, &[(0x0008, 0x0060, "CS", V::Text("CT"))]));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.dcm");
+    std::fs::write(&path, bytes).unwrap();
+    let said = match formats::dicom::read_header(&path) {
+        Ok(header) => header.notices.iter().map(|n| n.message.len()).max().unwrap_or(0),
+        Err(e) => e.to_string().len(),
+    };
+    assert!((1..600).contains(&said), "{said} characters");
+}

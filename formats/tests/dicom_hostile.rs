@@ -2,74 +2,20 @@
 //!
 //! One test alone in this program, because the count is of the whole process.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Instant;
+#[path = "common/dicom.rs"]
+mod dicom;
+#[path = "common/memory.rs"]
+mod memory;
 
+use std::path::{Path, PathBuf};
+
+use dicom::{element, item, text};
 use formats::dicom::{Instance, read_header, rtstruct, seg};
 use formats::{Affine, Grid, Task, Volume, Voxels};
 
-struct Counting;
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "an allocator that counts")]
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
-        // SAFETY: as for this method.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), SeqCst);
-        // SAFETY: as for this method.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Runs something over a file; fails when it took too much memory or time.
+/// Runs something over a whole file under the rule.
 fn within<T>(path: &Path, work: impl FnOnce(&Path) -> formats::Result<T>) -> formats::Result<T> {
-    let present = std::fs::metadata(path).unwrap().len() as usize;
-    let before = NOW.load(SeqCst);
-    PEAK.store(before, SeqCst);
-    let start = Instant::now();
-    let result = work(path);
-    let used = PEAK.load(SeqCst) - before;
-    let limit = (64 << 20) + 4 * present;
-    assert!(used <= limit, "{}: {used} bytes allocated, {limit} allowed", path.display());
-    assert!(start.elapsed().as_secs() < 20, "{}: took {:?}", path.display(), start.elapsed());
-    if let Err(e) = &result {
-        assert!(e.to_string().len() < 2000, "{}: an error of {} bytes", path.display(), e.to_string().len());
-    }
-    result
-}
-
-/// An element in explicit little endian with a long length, whatever its representation allows.
-fn element(group: u16, element: u16, vr: &str, value: &[u8]) -> Vec<u8> {
-    let mut out = [group.to_le_bytes(), element.to_le_bytes()].concat();
-    out.extend(vr.as_bytes());
-    if matches!(vr, "SQ" | "OB" | "OW" | "UN" | "UC" | "UT") {
-        out.extend([0, 0]);
-        out.extend((value.len() as u32).to_le_bytes());
-    } else {
-        out.extend((value.len() as u16).to_le_bytes());
-    }
-    out.extend(value);
-    out
-}
-
-fn item(content: &[u8]) -> Vec<u8> {
-    [&[0xfe, 0xff, 0, 0xe0], &(content.len() as u32).to_le_bytes()[..], content].concat()
-}
-
-fn text(group: u16, tag: u16, vr: &str, value: &str) -> Vec<u8> {
-    let padded = if value.len() % 2 == 1 { format!("{value} ") } else { value.to_owned() };
-    element(group, tag, vr, padded.as_bytes())
+    memory::within(path, std::fs::metadata(path).unwrap().len() as usize, work)
 }
 
 /// A file of a class with elements behind its UIDs.

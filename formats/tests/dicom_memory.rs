@@ -5,59 +5,24 @@
 mod common;
 #[path = "common/dicom.rs"]
 mod dicom;
+#[path = "common/memory.rs"]
+mod memory;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Instant;
 
 use dicom::{PLAIN, Shape, V, Way, data_set, file, stream, write};
 use formats::Error;
 use formats::dicom::pixels::Instance;
 
-struct Counting;
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "an allocator that counts")]
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
-        // SAFETY: as for this method.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
-        // SAFETY: as for this method.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), SeqCst);
-        // SAFETY: as for this method.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// Opens and decodes; fails when that took too much memory or more than a few seconds.
 fn within(path: &Path) -> Result<(), Error> {
     let present = std::fs::metadata(path).unwrap().len() as usize;
-    let before = NOW.load(SeqCst);
-    PEAK.store(before, SeqCst);
-    let start = Instant::now();
-    let result = Instance::open(path).and_then(|instance| {
+    memory::within(path, present, |path| {
+        let instance = Instance::open(path)?;
         let _ = (instance.overlays(), instance.palette(), instance.voi(0));
         instance.frame(0).map(drop)
-    });
-    let used = PEAK.load(SeqCst) - before;
-    let limit = (64 << 20) + 4 * present;
-    assert!(used <= limit, "{}: {used} bytes allocated, {limit} allowed", path.display());
-    assert!(start.elapsed().as_secs() < 20, "{}: took {:?}", path.display(), start.elapsed());
-    result
+    })
 }
 
 #[test]

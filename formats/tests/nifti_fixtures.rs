@@ -700,3 +700,33 @@ fn what_cannot_be_written_says_so_and_leaves_nothing() {
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "temporary files were left");
 }
+
+/// Found by fuzzing: NIfTI-1 has the slope in single precision, where these would vanish and mean "no scaling".
+#[test]
+fn scalings_beyond_single_precision_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    for scaling in [
+        Scaling { slope: 7.7e-304, inter: 0.0 },
+        Scaling { slope: -2.0, inter: 1e200 },
+        Scaling { slope: 3e-40, inter: 1.0 },
+    ] {
+        let voxels = Voxels::I16(
+            ndarray::Array3::from_shape_fn((2, 3, 4), |(k, j, i)| (k * 12 + j * 4 + i) as i16).into_shared(),
+        );
+        let grid = Grid { size_ijk: [4, 3, 2], world_from_voxel: formats::Affine::IDENTITY };
+        let volume = formats::Volume { voxels, grid, scaling, meta: formats::Meta::default() };
+        let image = formats::Image {
+            frames: vec![volume],
+            frame_axes: Vec::new(),
+            format: "nifti",
+            encoding: String::new(),
+            is_picture: false,
+            notices: Vec::new(),
+        };
+        let path = folder.path().join("a.nii");
+        formats::save(formats::Content::Image(&image), &path, &formats::Task::silent()).unwrap();
+        let back = formats::open(&path, &formats::Task::silent()).unwrap();
+        assert_eq!(back.first().scaling, scaling);
+        std::fs::remove_file(&path).unwrap();
+    }
+}

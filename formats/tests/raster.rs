@@ -385,6 +385,17 @@ fn tiff_of_odd_depths_palettes_and_pages() {
     }
 }
 
+/// Found by fuzzing: the decoder makes room for all values a tag claims, 32 bytes each.
+#[test]
+fn tiff_tables_beyond_the_file_are_refused() {
+    let mut bytes = tiff(&[(tags(4000, 4000, 8, 1), vec![7; 64])]);
+    // The strip offsets claim four million values; their entry is the one of tag 273.
+    let at = bytes.windows(4).position(|w| w == [0x11, 0x01, 4, 0]).unwrap() + 4;
+    bytes[at..at + 4].copy_from_slice(&4_000_000u32.to_le_bytes());
+    let text = read_bytes(&bytes).unwrap_err().to_string();
+    assert!(text.contains("a.tif") && text.contains("tag 273 with 4000000 values"), "{text}");
+}
+
 #[test]
 fn tiff_planes_and_samples() {
     let mut t = tags(2, 1, 8, 2);

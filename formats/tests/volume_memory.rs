@@ -2,50 +2,15 @@
 //!
 //! One test alone in this program, because the count is of the whole process.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "common/memory.rs"]
+mod memory;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Instant;
-
-struct Counting;
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "an allocator that counts")]
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
-        // SAFETY: as for this method.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
-        // SAFETY: as for this method.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), SeqCst);
-        // SAFETY: as for this method.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Opens a file; fails when it took too much memory or more than a few seconds.
 fn open_within(path: &Path, bytes_present: usize) -> formats::Result<formats::Image> {
-    let before = NOW.load(SeqCst);
-    PEAK.store(before, SeqCst);
-    let start = Instant::now();
-    let result = formats::open(path, &formats::Task::silent());
-    let used = PEAK.load(SeqCst) - before;
-    let limit = (64 << 20) + 4 * bytes_present;
-    assert!(used <= limit, "{}: {used} bytes allocated, {limit} allowed", path.display());
-    assert!(start.elapsed().as_secs() < 20, "{}: took {:?}", path.display(), start.elapsed());
-    result
+    memory::within(path, bytes_present, |path| formats::open(path, &formats::Task::silent()))
 }
 
 fn header(dims: [i16; 8], offset: f32) -> Vec<u8> {

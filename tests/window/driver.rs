@@ -197,9 +197,14 @@ impl Window {
         self.harness.run_steps(3);
     }
 
-    /// A picture of the window.
+    /// A picture of the window, over the colour that the window is cleared to.
     pub fn picture(&mut self) -> image::RgbaImage {
-        self.harness.render().unwrap()
+        let over = self.harness.render().unwrap();
+        let [r, g, b, _] = self.harness.ctx.global_style().visuals.panel_fill.to_array();
+        let mut picture =
+            image::RgbaImage::from_pixel(over.width(), over.height(), image::Rgba([r, g, b, 255]));
+        image::imageops::overlay(&mut picture, &over, 0, 0);
+        picture
     }
 }
 

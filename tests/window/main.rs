@@ -1,6 +1,7 @@
 //! The window, driven as a user drives it: by the names of what is seen, with mouse, keys and dropped files, on a real
 //! (software) graphics adapter.
 
+mod deid;
 #[path = "../../formats/tests/dicom_files/mod.rs"]
 mod dicom_files;
 mod driver;

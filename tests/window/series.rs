@@ -55,6 +55,19 @@ fn series_are_listed_and_the_chosen_one_is_opened_and_segmentations_saved_as_dic
     window.until("something is open", |app| app.document.scene.layers.len() == 1 && !app.is_busy());
     assert!(window.app().document.scene.layers[0].grid().size_ijk[2] > 1);
 
+    // An image goes out as a derived series, in a folder of the name; a pane as a secondary capture.
+    let ctx = window.harness.ctx.clone();
+    let image = window.app().document.active_image().expect("an image");
+    let target = window.path("derived.dcm");
+    window.app_mut().save_to(&ctx, image, target);
+    window.rest();
+    let tree = formats::dicom::scan(&[window.path("derived")], &formats::Task::silent()).unwrap();
+    let back =
+        formats::dicom::load(tree.stacks().next().expect("a series"), &formats::Task::silent()).unwrap();
+    let shown = window.app().document.scene.layer(image).unwrap().image().unwrap().volume().clone();
+    assert!(back.first().grid.is_same(&shown.grid, 1e-6));
+    assert_eq!(back.first().to_f32(), shown.to_f32());
+
     // An empty segmentation has nothing to be saved as DICOM: told, and nothing is written.
     window.click("New labels");
     window.rest();
@@ -64,4 +77,39 @@ fn series_are_listed_and_the_chosen_one_is_opened_and_segmentations_saved_as_dic
     window.app_mut().save_to(&ctx, id, target.clone());
     window.until("it is told", |app| !app.problems().is_empty());
     assert!(!target.exists());
+}
+
+#[test]
+fn a_pane_goes_out_as_a_secondary_capture() {
+    if !can_draw("a_pane_goes_out_as_a_secondary_capture") {
+        return;
+    }
+    let data = study();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("pane.dcm");
+    let size = eframe::egui::vec2(1280.0, 800.0);
+    let mut window = Window::in_folder(home, Settings::default(), vec![file.clone()], size, 1.0);
+    let slice = std::fs::read_dir(data.path()).unwrap().flatten().find(|e| e.path().is_file()).unwrap();
+    window.open(&slice.path());
+    let pane = window.pane("Axial slice");
+    window.harness.event(eframe::egui::Event::PointerMoved(pane.center()));
+    window.harness.run_steps(3);
+    window.palette("save picture of a pane");
+    // The harness gives pictures only when it is asked to.
+    for _ in 0..1000 {
+        let _ = window.picture();
+        window.harness.step();
+        if file.is_file() && !window.app().is_busy() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let header = formats::dicom::read_header(&file).unwrap();
+    let text = |group, element| header.text(tag(group, element)).unwrap_or_default();
+    assert_eq!(header.sop_class_uid, "1.2.840.10008.5.1.4.1.1.7");
+    assert_eq!(text(0x0020, 0x000d), "1.2.3", "the patient's study");
+    assert_eq!(text(0x0028, 0x0301), "NO", "nothing in the pane names the patient");
+    let number = |group, element| text(group, element).parse::<f32>().unwrap();
+    assert!((number(0x0028, 0x0011) - pane.width()).abs() <= 1.0, "columns");
+    assert!((number(0x0028, 0x0010) - pane.height()).abs() <= 1.0, "rows");
 }

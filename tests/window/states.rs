@@ -17,7 +17,7 @@ fn gallery() -> Option<PathBuf> {
     std::env::var_os("INSULA_SCREENSHOTS").map(PathBuf::from)
 }
 
-fn window(size: egui::Vec2, scale: f32, theme: Theme) -> Window {
+pub fn window(size: egui::Vec2, scale: f32, theme: Theme) -> Window {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { theme, ..Settings::default() };
     let mut window = Window::in_folder(folder, settings, Vec::new(), size, scale);
@@ -33,7 +33,7 @@ fn window(size: egui::Vec2, scale: f32, theme: Theme) -> Window {
 
 /// Keeps a picture, and checks that what must always be in reach is.
 #[track_caller]
-fn keep(window: &mut Window, size: egui::Vec2, name: &str) {
+pub fn keep(window: &mut Window, size: egui::Vec2, name: &str) {
     window.harness.run_steps(2);
     if let Some(folder) = gallery() {
         window.picture().save(folder.join(format!("{name}.png"))).unwrap();

@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use formats::dicom::Stack;
+use formats::dicom::{Series, Stack};
 use formats::registry::stem;
 use models::Manifest;
 use serde::{Deserialize, Serialize};
+
+use super::channels::{self, ChannelRule};
+use crate::failure::Usage;
 
 /// One item of a batch: files that are segmented together.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -18,9 +21,9 @@ pub struct CaseFiles {
     pub files: Vec<PathBuf>,
     /// Why the case cannot be run, e.g. a missing channel.
     pub problem: Option<String>,
-    /// The DICOM slices that the files hold; they are then one channel.
+    /// The DICOM slices that the files hold, one stack per channel; none for files of other formats.
     #[serde(skip)]
-    pub stack: Option<Arc<Stack>>,
+    pub stacks: Vec<Arc<Stack>>,
 }
 
 /// Groups files into cases, sorted by name.
@@ -42,7 +45,7 @@ pub fn group(files: &[PathBuf], manifest: &Manifest, is_explicit: bool) -> Vec<C
             name: tidy(&case.name),
             files: case.files,
             problem: Some(case.why),
-            stack: None,
+            stacks: Vec::new(),
         });
     }
     if cases.is_empty() && is_explicit && grouping.unmatched.len() == manifest.input.channels.len() {
@@ -56,26 +59,57 @@ pub fn group(files: &[PathBuf], manifest: &Manifest, is_explicit: bool) -> Vec<C
     finish(cases)
 }
 
-/// The cases of DICOM series: one per stack with a place in the patient. Pictures (radiographs, cines, captures) are
-/// left out, as those of other formats are. A pack with several channels cannot say which series is which.
-pub fn of_series(tree: &formats::dicom::Tree, manifest: &Manifest) -> Vec<CaseFiles> {
+/// The cases of DICOM series, for packs with one channel: one per stack with a place in the patient. Pictures
+/// (radiographs, cines, captures) are left out, as those of other formats are. Packs with several channels take the
+/// series of a study together, by `rules`.
+///
+/// # Errors
+/// [`Usage`] when the rules do not fit the pack.
+pub fn of_series(
+    tree: &formats::dicom::Tree,
+    manifest: &Manifest,
+    rules: &[ChannelRule],
+) -> Result<Vec<CaseFiles>, Usage> {
+    if manifest.input.channels.len() > 1 && !rules.is_empty() {
+        return channels::of_studies(tree, manifest, rules);
+    }
+    if let Some(rule) = rules.first() {
+        return Err(Usage(format!(
+            "--channel {rule}: the pack {} has one channel, and any series will do; leave --channel out",
+            manifest.id
+        )));
+    }
     let channels = manifest.input.channels.len();
     let problem = (channels > 1).then(|| {
         format!(
-            "the pack wants {channels} channels, and one DICOM series is one; convert the series with `insula convert` \
-             and name the files after their channels"
+            "the pack wants {channels} channels, and one DICOM series is one; say which series of a study is which with \
+             --channel, e.g. --channel {}=TEXT for the series with TEXT in its description",
+            manifest.input.channels.first().map_or("", |c| c.name.as_str())
         )
     });
-    let volumes = crate::dicom::stacks(tree)
-        .filter(|(_, stack)| stack.kind == formats::dicom::Kind::Volume && stack.grid.size_ijk[2] > 1);
-    volumes
-        .map(|(series, stack)| CaseFiles {
-            name: crate::dicom::stack_name(series, stack),
-            files: stack.records().iter().map(|r| r.path.clone()).collect(),
-            problem: problem.clone(),
-            stack: Some(Arc::new(stack.clone())),
-        })
-        .collect()
+    let cases = volumes(tree).map(|(series, stack)| CaseFiles {
+        name: crate::dicom::stack_name(series, stack),
+        problem: problem.clone(),
+        ..CaseFiles::of_stacks(vec![Arc::new(stack.clone())])
+    });
+    Ok(cases.collect())
+}
+
+/// Stacks with a place in the patient and more than one slice.
+fn volumes(tree: &formats::dicom::Tree) -> impl Iterator<Item = (&Series, &Stack)> {
+    crate::dicom::stacks(tree).filter(|(_, stack)| is_volume(stack))
+}
+
+pub(super) fn is_volume(stack: &Stack) -> bool {
+    stack.kind == formats::dicom::Kind::Volume && stack.grid.size_ijk[2] > 1
+}
+
+impl CaseFiles {
+    /// Stacks that are segmented together, one per channel; without a name.
+    pub(super) fn of_stacks(stacks: Vec<Arc<Stack>>) -> Self {
+        let files = stacks.iter().flat_map(|s| s.records()).map(|r| r.path.clone()).collect();
+        Self { files, stacks, ..Self::default() }
+    }
 }
 
 /// Names made unique, in the order of names.
@@ -105,7 +139,7 @@ fn name_apart(cases: &mut [CaseFiles]) {
         let mut changed = false;
         for n in clashing {
             // Names of DICOM series hold no patient data, and folders often do.
-            if cases[n].stack.is_some() {
+            if !cases[n].stacks.is_empty() {
                 continue;
             }
             let mut parents = cases[n].files[0].parent().map(Path::iter).into_iter().flatten().rev();

@@ -8,6 +8,7 @@
 //! last, so killing the program loses at most the case in flight.
 
 pub mod cases;
+pub mod channels;
 pub mod inputs;
 pub mod outputs;
 pub mod queue;
@@ -44,6 +45,9 @@ pub struct Batch {
     pub threads: Option<usize>,
     /// `auto`, `cpu`, `cuda`, …
     pub provider: String,
+    /// Which DICOM series of a study is which channel; for packs with several.
+    #[serde(default)]
+    pub channels: Vec<channels::ChannelRule>,
     /// Only the `n`-th of `of` parts of the sorted cases.
     pub shard: Option<Shard>,
     /// Say what would be done, write nothing.
@@ -171,7 +175,7 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
     let mut scanned = Vec::new();
     if !files.dicom.is_empty() {
         let tree = formats::dicom::scan(&files.dicom, task)?;
-        all.extend(cases::of_series(&tree, segmenter.manifest()));
+        all.extend(cases::of_series(&tree, segmenter.manifest(), &batch.channels)?);
         all = cases::finish(all);
         scanned = tree.notices;
     }

@@ -192,7 +192,7 @@ fn read_case(
     if let Some(problem) = &case.problem {
         return Err(formats::Error::Argument(format!("{}: {problem}", case.name)).into());
     }
-    if case.stack.is_none() && setup.options.format == OutputFormat::DicomSeg.ending() {
+    if case.stacks.is_empty() && setup.options.format == OutputFormat::DicomSeg.ending() {
         let why = "a DICOM SEG refers to DICOM images, and this input is none; choose another --format";
         return Err(formats::Error::Argument(format!("{}: {why}", case.name)).into());
     }
@@ -239,10 +239,14 @@ fn open_case(
     task: &Task,
 ) -> anyhow::Result<Case> {
     let mut images = Vec::with_capacity(case.files.len());
-    if let Some(stack) = &case.stack {
-        images.push(formats::dicom::load(stack, task)?);
+    for stack in &case.stacks {
+        let mut image = formats::dicom::load(stack, task)?;
+        if case.stacks.len() > 1 {
+            image.notices.iter_mut().for_each(|n| n.message = format!("{}: {}", stack.label, n.message));
+        }
+        images.push(image);
     }
-    let files = if case.stack.is_some() { &[] } else { &case.files[..] };
+    let files = if case.stacks.is_empty() { &case.files[..] } else { &[] };
     for file in files {
         let mut image = formats::open(file, task)?;
         if image.is_picture && !manifest.output.is_picture() {

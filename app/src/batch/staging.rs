@@ -53,13 +53,18 @@ impl Staging {
         Ok(outputs)
     }
 
-    /// Renames the files into the output folder, in the order given: the record comes last.
+    /// Renames the files into the output folder, in the order given: the record comes last. A name may begin with a
+    /// folder, as those of the slices of a series do.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn publish<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
         for name in names {
             let target = self.out.join(name);
+            if let Some(folder) = Path::new(name).parent().filter(|p| !p.as_os_str().is_empty()) {
+                let folder = self.out.join(folder);
+                std::fs::create_dir_all(&folder).map_err(Error::io(&folder, "create"))?;
+            }
             std::fs::rename(self.path(name), &target).map_err(Error::io(&target, "write"))?;
         }
         #[cfg(unix)]
@@ -147,11 +152,15 @@ mod tests {
         let staging = Staging::open(out.path(), 0).unwrap();
         std::fs::write(staging.path("a"), "1").unwrap();
         std::fs::write(staging.path("b"), "2").unwrap();
-        let sealed = staging.seal(&["a".to_owned()]).unwrap();
-        assert_eq!(sealed[0].bytes, 1);
-        staging.publish(["a"]).unwrap();
+        std::fs::create_dir(staging.path("series")).unwrap();
+        std::fs::write(staging.path("series/1.dcm"), "slice").unwrap();
+        let sealed = staging.seal(&["a".to_owned(), "series/1.dcm".to_owned()]).unwrap();
+        assert_eq!((sealed[0].bytes, sealed[1].bytes), (1, 5));
+        staging.publish(["a", "series/1.dcm"]).unwrap();
         drop(staging);
         let names: Vec<_> = std::fs::read_dir(out.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(names, ["a"]);
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert_eq!(std::fs::read(out.path().join("series/1.dcm")).unwrap(), b"slice");
+        assert!(out.path().join("a").is_file());
     }
 }

@@ -7,6 +7,7 @@ use models::{Restoring, Slices};
 use serde::Serialize;
 
 use super::{Context, Exit, output};
+use crate::batch::channels::ChannelRule;
 use crate::batch::queue::{Listener, Tally};
 use crate::batch::record::{Record, Status};
 use crate::batch::{Batch, DEFAULT_OUT, OutputFormat, Planned, Shard};
@@ -44,6 +45,11 @@ pub struct Args {
     /// Where the network runs: auto, cpu, cuda, directml, coreml. A named one is used or the run fails.
     #[arg(long, value_name = "P", default_value = "auto", requires = "batch")]
     provider: String,
+
+    /// Which DICOM series of a study is the channel NAME of a pack with several: the one with TEXT in its description
+    /// (the longest text wins), of this number, or of this name (see `insula info`). Once or more for each channel.
+    #[arg(long, value_name = "NAME=TEXT", requires = "batch")]
+    channel: Vec<ChannelRule>,
 
     /// Only part I of N of the cases (sorted by name), I from 1.
     #[arg(long, value_name = "I/N", requires = "batch")]
@@ -110,6 +116,7 @@ impl Args {
             out: self.out.clone(),
             threads: self.threads.map(usize::from),
             provider: self.provider.clone(),
+            channels: self.channel.clone(),
             shard: self.shard,
             dry_run: self.dry_run,
             fail_fast: self.fail_fast,

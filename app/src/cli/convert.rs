@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Context, Exit};
-use crate::convert::{Convert, Dtype};
-use crate::dicom::LabelObject;
+use crate::convert::{Convert, Dtype, Object};
 use crate::request::{Outcome, Request, perform};
 
 /// Flags of `insula convert`.
@@ -15,7 +14,7 @@ pub struct Args {
     input: PathBuf,
 
     /// The file to write; its ending chooses the format (.nii.gz, .nii, .nrrd, .mha, .png, …). With .dcm a label map
-    /// becomes a DICOM object, see --as.
+    /// becomes a DICOM object; with --as dicom it is a new or empty folder.
     #[arg(value_name = "OUT")]
     output: PathBuf,
 
@@ -39,13 +38,13 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     series: Option<String>,
 
-    /// The DICOM images of a segmentation: those IN refers to, or those a .dcm output is to refer to.
+    /// The DICOM images of a DICOM object: those IN refers to, or those the output is to refer to.
     #[arg(long, value_name = "DICOM")]
     source: Option<PathBuf>,
 
     /// The DICOM object to write.
     #[arg(long = "as", value_name = "OBJECT", default_value = "seg")]
-    object: LabelObject,
+    object: Object,
 
     /// Replace an existing output.
     #[arg(long)]

@@ -95,7 +95,7 @@ enum DatesArg {
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let request = Deid {
-        input: args.input.clone(),
+        inputs: vec![args.input.clone()],
         output: args.output.clone(),
         options: Options {
             retain_uids: args.retain_uids,
@@ -123,16 +123,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         unreachable!("a deid request has a deid outcome")
     };
     context.console.clear();
-    let parts = [
-        (tally.done, if args.dry_run { "planned" } else { "done" }),
-        (tally.needs_review, "to be reviewed"),
-        (tally.failed, "failed"),
-        (tally.skipped, "skipped"),
-        (tally.pixels_at_risk, "with pixels that often show names and were not checked"),
-    ];
-    let told: Vec<String> =
-        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    context.console.say(&format!("{} (results in {})", told.join(", "), args.output.display()));
+    context.console.say(&format!("{} (results in {})", tally.words(args.dry_run), args.output.display()));
     let files = tally.done + tally.needs_review + tally.failed;
     Ok(match (files, tally.failed, tally.needs_review) {
         (0, ..) => {

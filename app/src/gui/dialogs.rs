@@ -30,6 +30,23 @@ pub enum Purpose {
     SaveTurntable,
     /// Where the session goes.
     SaveSession,
+    /// Something of de-identification.
+    Deid(DeidPath),
+}
+
+/// What a path is in de-identification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeidPath {
+    /// Files to be de-identified.
+    Files,
+    /// A folder of them.
+    Folder,
+    /// The folder for results.
+    Output,
+    /// Where the way back is kept.
+    Map,
+    /// The key.
+    Key,
 }
 
 /// A question about files.
@@ -79,11 +96,13 @@ impl Chooser for Native {
         let one = move |handle: Option<rfd::FileHandle>| many(handle.map(|h| vec![h]));
         type Picked = std::pin::Pin<Box<dyn Future<Output = Vec<PathBuf>> + Send>>;
         let future: Picked = match ask.purpose {
-            Purpose::Open => {
+            Purpose::Open | Purpose::Deid(DeidPath::Files) => {
                 let picked = dialog.pick_files();
                 Box::pin(async move { many(picked.await) })
             }
-            Purpose::OpenFolder | Purpose::SaveTurntable => {
+            Purpose::OpenFolder
+            | Purpose::SaveTurntable
+            | Purpose::Deid(DeidPath::Folder | DeidPath::Output) => {
                 let picked = dialog.pick_folder();
                 Box::pin(async move { one(picked.await) })
             }

@@ -6,7 +6,7 @@ use viewer::window::{CT_PRESETS, Histogram};
 use viewer::{ColourMap, Content, ImageLayer, LayerId, Window};
 
 use super::App;
-use super::theme::{ACCENT, WARNING};
+use super::theme::{self, ACCENT, WARNING};
 use crate::commands::Command;
 
 /// A window of fewer points is too narrow for two panels beside the panes.
@@ -25,7 +25,8 @@ impl App {
         // A small window has no room for both panels; this one comes when the other is closed.
         let gives_way = ui.available_width() < NARROW && self.settings.panels[1];
         let mut open = self.settings.panels[0] && !gives_way;
-        Panel::left("layers").default_size(264.0).size_range(240.0..=420.0).show_collapsible(
+        let frame = theme::panel(ui.style());
+        Panel::left("layers").frame(frame).default_size(264.0).size_range(240.0..=420.0).show_collapsible(
             ui,
             &mut open,
             |ui| {

@@ -2,14 +2,14 @@
 
 use eframe::egui::{self, Panel, RichText, Ui};
 
-use super::App;
+use super::{App, theme};
 use crate::commands::{self, ACTIONS, Command, Menu};
 use crate::document::Layout;
 use viewer::Convention;
 
 impl App {
     pub(super) fn menu_ui(&mut self, ui: &mut Ui) {
-        let frame = egui::Frame::side_top_panel(ui.style()).inner_margin(egui::Margin::symmetric(8, 4));
+        let frame = theme::panel(ui.style()).inner_margin(egui::Margin::symmetric(8, 4));
         Panel::top("menu").frame(frame).show(ui, |ui| {
             egui::MenuBar::new().ui(ui, |ui| {
                 for menu in Menu::ALL {

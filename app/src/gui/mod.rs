@@ -4,6 +4,7 @@
 //! hidden; `App::ui` draws what there is and notes what the user asks for. Nothing in a frame reads files,
 //! computes on volumes or waits.
 
+pub mod deid;
 pub mod dialogs;
 mod edit;
 pub mod graphics;
@@ -93,6 +94,7 @@ pub struct App {
     /// Slices that stand for files which are still being read, by the job that reads.
     previews: HashMap<JobId, LayerId>,
     browser: series::Browser,
+    deid: deid::Panel,
     problems: Vec<Problem>,
     message: Option<(String, f64)>,
     shown: Shown,
@@ -174,6 +176,7 @@ impl App {
             jobs: Jobs::default(),
             previews: HashMap::new(),
             browser: series::Browser::default(),
+            deid: deid::Panel::default(),
             problems: Vec::new(),
             message: None,
             shown: Shown::default(),
@@ -255,9 +258,14 @@ impl App {
         _: &Context,
         title: impl Into<String>,
         work: impl FnOnce(&formats::Task) -> anyhow::Result<Product> + Send + 'static,
-    ) {
+    ) -> JobId {
         let waker = self.waker.clone();
-        self.jobs.start(title, move || waker.wake(), work);
+        self.jobs.start(title, move || waker.wake(), work)
+    }
+
+    /// Whether a job is under way.
+    fn is_running(&self, job: JobId) -> bool {
+        self.jobs.running().iter().any(|j| j.id == job)
     }
 
     /// Where the user's packs are.
@@ -327,6 +335,7 @@ impl App {
             Product::Opened(file) => self.opened(ctx, *file, preview),
             Product::Found(found) => self.looked_into(ctx, *found),
             Product::Thumbnail(id, picture) => self.thumbnail_drawn(ctx, id, picture),
+            Product::Deid(made) => self.deid_made(ctx, *made),
             Product::Segmented(result) => self.segmented(ctx, *result),
             Product::Restored(result) => self.restored(ctx, *result),
             Product::Previewed(preview) => self.restore.previewed(*preview),
@@ -439,6 +448,7 @@ impl eframe::App for App {
         for command in std::mem::take(&mut self.pending) {
             self.perform(ctx, command);
         }
+        self.tend_deid(ctx);
     }
 
     fn ui(&mut self, ui: &mut egui::Ui, frame: &mut eframe::Frame) {
@@ -458,6 +468,7 @@ impl eframe::App for App {
         self.leaving_ui(&ctx);
         self.recovery_ui(&ctx);
         self.series_ui(&ctx);
+        self.deid_ui(&ctx);
         self.drop_target_ui(&ctx);
         self.frames_drawn += 1;
         if self.leaves_with.is_some_and(|n| self.document.scene.layers.len() >= n) {

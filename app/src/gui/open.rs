@@ -199,6 +199,7 @@ impl App {
             Purpose::SaveSession => self.save_session(ctx, first),
             Purpose::SaveMesh(id) => self.save_mesh(ctx, id, first),
             Purpose::SaveTurntable => self.save_turntable(ctx, first),
+            Purpose::Deid(what) => self.deid_path(what, paths),
         }
     }
 }

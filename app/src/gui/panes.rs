@@ -14,7 +14,7 @@ impl App {
     pub(super) fn panes_ui(&mut self, ui: &mut Ui, frame: &mut eframe::Frame) {
         let background =
             if ui.visuals().dark_mode { Color32::from_rgb(14, 15, 18) } else { Color32::from_gray(205) };
-        egui::CentralPanel::default().frame(egui::Frame::new().fill(background)).show(ui, |ui| {
+        egui::CentralPanel::default().frame(egui::Frame::new()).show(ui, |ui| {
             let area = ui.available_rect_before_wrap();
             self.pane_under_pointer = None;
             self.hover = None;
@@ -30,6 +30,9 @@ impl App {
                     Pane::Slice(plane) => self.slice_ui(ui, frame, plane, rect),
                     Pane::Volume => self.volume_pane_ui(ui, frame, rect),
                 }
+                // Only the gaps: what lies below the panes would be drawn for nothing.
+                let gap = egui::Stroke::new(GAP, background);
+                ui.painter_at(area).rect_stroke(rect, 0.0, gap, egui::StrokeKind::Outside);
             }
             self.loading_ui(ui, area);
         });

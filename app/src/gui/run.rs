@@ -28,6 +28,7 @@ impl App {
                 );
             }
             Command::OpenSample => self.open_sample(ctx),
+            Command::Deidentify => self.open_deid(),
             Command::ImportPack => self.ask_for_pack(ctx),
             Command::Segment => self.segment_active(ctx),
             Command::Restore => self.restore_active(ctx),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eframe::egui::{self, ColorImage, Context};
+use formats::dicom::capture::Picture;
 use viewer::{Content, LayerId};
 
 use super::App;
@@ -35,6 +36,10 @@ impl App {
         let stem =
             formats::registry::stem(Path::new(&layer.name)).to_string_lossy().replace(['/', '\\'], "_");
         let suffix = if layer.labels().is_some() && !stem.ends_with("seg") { "_seg" } else { "" };
+        let dicom = match layer.content {
+            Content::Labels(_) => "DICOM segmentation",
+            Content::Image(_) => "DICOM series (derived), a folder of this name",
+        };
         let folder = self.recent_folder();
         self.ask(
             ctx,
@@ -48,7 +53,7 @@ impl App {
                     ("NRRD".to_owned(), vec!["nrrd".to_owned()]),
                     ("MetaImage".to_owned(), vec!["mha".to_owned()]),
                     ("FreeSurfer MGH".to_owned(), vec!["mgz".to_owned(), "mgh".to_owned()]),
-                    ("DICOM segmentation".to_owned(), vec!["dcm".to_owned()]),
+                    (dicom.to_owned(), vec!["dcm".to_owned()]),
                     ("All files".to_owned(), vec!["*".to_owned()]),
                 ],
             },
@@ -59,9 +64,10 @@ impl App {
     pub fn save_to(&mut self, ctx: &Context, id: LayerId, path: PathBuf) {
         let Some(layer) = self.document.scene.layer(id) else { return };
         let content = match &layer.content {
+            Content::Image(image) if is_dicom_name(&path) => Saved::Series(Box::new(image.volume().clone())),
             Content::Image(image) => Saved::Image(Arc::clone(&image.image)),
             Content::Labels(_) => match self.document.label_map(id) {
-                Some(map) if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("dcm")) => {
+                Some(map) if is_dicom_name(&path) => {
                     let source = self.document.details.get(&id).and_then(|d| d.source);
                     let source = source.or_else(|| self.document.active_image());
                     let source = source.and_then(|id| self.document.scene.layer(id)).and_then(|l| l.image());
@@ -108,15 +114,13 @@ impl App {
 
     pub(super) fn ask_for_picture(&mut self, ctx: &Context, purpose: Purpose) {
         let folder = self.recent_folder();
+        let mut filters = vec![("PNG".to_owned(), vec!["png".to_owned()])];
+        if purpose == Purpose::SavePane {
+            filters.push(("DICOM secondary capture".to_owned(), vec!["dcm".to_owned()]));
+        }
         self.ask(
             ctx,
-            Ask {
-                purpose,
-                title: "Save picture".to_owned(),
-                name: "insula.png".to_owned(),
-                folder,
-                filters: vec![("PNG".to_owned(), vec!["png".to_owned()])],
-            },
+            Ask { purpose, title: "Save picture".to_owned(), name: "insula.png".to_owned(), folder, filters },
         );
     }
 
@@ -138,14 +142,25 @@ impl App {
             let _ = sender.send(image);
         });
         let scale = ctx.pixels_per_point();
+        let image =
+            self.document.active_image().and_then(|id| self.document.scene.layer(id)).and_then(|l| l.image());
+        let origin = image.and_then(|i| i.volume().meta.dicom.clone());
+        // A flat picture is titled with its name, which may be of the patient.
+        let shows_name = self.document.is_flat();
         self.start_job(ctx, format!("Saving {}", path.display()), move |task| {
             task.check()?;
             let image = receiver.recv_timeout(std::time::Duration::from_secs(20)).map_err(|_| {
                 anyhow::anyhow!("no picture came from the window within 20 s; is it minimised?")
             })?;
             let image = part.map_or_else(|| (*image).clone(), |rect| image.region(&rect, Some(scale)));
-            let bytes = png(image.size, image.pixels.iter().map(|p| [p.r(), p.g(), p.b()]))?;
-            formats::atomic::write_bytes(&path, &bytes)?;
+            let pixels = image.pixels.iter().map(|p| [p.r(), p.g(), p.b()]);
+            if is_dicom_name(&path) {
+                let pixels: Vec<u8> = pixels.flatten().collect();
+                let picture = Picture { width: image.size[0], height: image.size[1], pixels: &pixels };
+                crate::dicom::write_capture(&picture, origin.as_deref(), shows_name, &path)?;
+            } else {
+                formats::atomic::write_bytes(&path, &png(image.size, pixels)?)?;
+            }
             Ok(Product::Written(path))
         });
         ctx.request_repaint();
@@ -407,6 +422,11 @@ fn png(size: [usize; 2], pixels: impl Iterator<Item = [u8; 3]>) -> anyhow::Resul
     let mut bytes = std::io::Cursor::new(Vec::new());
     image.write_to(&mut bytes, image::ImageFormat::Png)?;
     Ok(bytes.into_inner())
+}
+
+/// Whether a name is one of a DICOM file.
+fn is_dicom_name(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("dcm"))
 }
 
 fn is_writable(path: &Path) -> bool {

@@ -2,12 +2,13 @@
 
 use eframe::egui::{Panel, ScrollArea, Ui};
 
-use super::{App, Tab};
+use super::{App, Tab, theme};
 
 impl App {
     pub(super) fn side_ui(&mut self, ui: &mut Ui) {
         let mut open = self.settings.panels[1];
-        Panel::right("tools").default_size(308.0).size_range(290.0..=460.0).show_collapsible(
+        let frame = theme::panel(ui.style());
+        Panel::right("tools").frame(frame).default_size(308.0).size_range(290.0..=460.0).show_collapsible(
             ui,
             &mut open,
             |ui| {

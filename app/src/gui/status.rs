@@ -5,11 +5,11 @@ use eframe::egui::{self, Align, Context, Layout, Panel, ProgressBar, RichText, U
 use viewer::probe::Found;
 
 use super::App;
-use super::theme::ERROR;
+use super::theme::{self, ERROR};
 
 impl App {
     pub(super) fn status_ui(&mut self, ui: &mut Ui) {
-        let frame = egui::Frame::side_top_panel(ui.style()).inner_margin(egui::Margin::symmetric(8, 3));
+        let frame = theme::panel(ui.style()).inner_margin(egui::Margin::symmetric(8, 3));
         Panel::bottom("status").frame(frame).exact_size(28.0).show(ui, |ui| {
             ui.horizontal_centered(|ui| {
                 ui.with_layout(Layout::right_to_left(Align::Center), |ui| {

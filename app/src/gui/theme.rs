@@ -11,6 +11,12 @@ pub const WARNING: Color32 = Color32::from_rgb(236, 178, 72);
 /// The colour of errors.
 pub const ERROR: Color32 = Color32::from_rgb(238, 104, 96);
 
+/// The frame of a panel at the window's edge. It has no fill of its own: the window is cleared to the panels' colour, and
+/// a software adapter takes as long for what is painted in the same colour again as for what is seen.
+pub fn panel(style: &egui::Style) -> egui::Frame {
+    egui::Frame::side_top_panel(style).fill(Color32::TRANSPARENT)
+}
+
 /// Sets up both themes; called once.
 pub fn install(ctx: &Context) {
     ctx.all_styles_mut(|style| {

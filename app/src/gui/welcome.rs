@@ -8,42 +8,49 @@ use crate::commands::Command;
 
 impl App {
     pub(super) fn welcome_ui(&mut self, ui: &mut Ui) {
-        egui::CentralPanel::default().show(ui, |ui| {
-            let height = ui.available_height();
-            ui.vertical_centered(|ui| {
-                // All of it is seen in the smallest window.
-                ui.add_space(((height - 390.0) * 0.4).clamp(4.0, 140.0));
-                ui.label(RichText::new("Insula").size(44.0).strong());
-                ui.add_space(2.0);
-                ui.label(RichText::new("See medical images, and what is in them").size(16.0).weak());
-                ui.add_space(28.0);
-                self.drop_field(ui);
-                ui.add_space(16.0);
-                ui.allocate_ui(vec2(440.0, 34.0), |ui| {
-                    ui.columns(3, |columns| {
-                        let rows = [
-                            ("Open files…", Command::Open, "NIfTI, NRRD, MetaImage, MGH, TIFF, PNG, JPEG"),
-                            ("Open folder…", Command::OpenFolder, "All images of a folder"),
-                            ("Try the sample", Command::OpenSample, "A synthetic head, made for Insula"),
-                        ];
-                        for (ui, (label, command, help)) in columns.iter_mut().zip(rows) {
-                            let button =
-                                egui::Button::new(RichText::new(label).size(15.0)).min_size(vec2(0.0, 34.0));
-                            let width = ui.available_width();
-                            if ui.add_sized([width, 34.0], button).on_hover_text(help).clicked() {
-                                self.command(command);
+        egui::CentralPanel::default()
+            .frame(egui::Frame::central_panel(ui.style()).fill(egui::Color32::TRANSPARENT))
+            .show(ui, |ui| {
+                let height = ui.available_height();
+                ui.vertical_centered(|ui| {
+                    // All of it is seen in the smallest window.
+                    ui.add_space(((height - 390.0) * 0.4).clamp(4.0, 140.0));
+                    ui.label(RichText::new("Insula").size(44.0).strong());
+                    ui.add_space(2.0);
+                    ui.label(RichText::new("See medical images, and what is in them").size(16.0).weak());
+                    ui.add_space(28.0);
+                    self.drop_field(ui);
+                    ui.add_space(16.0);
+                    ui.allocate_ui(vec2(440.0, 34.0), |ui| {
+                        ui.columns(3, |columns| {
+                            let rows = [
+                                (
+                                    "Open files…",
+                                    Command::Open,
+                                    "NIfTI, NRRD, MetaImage, MGH, TIFF, PNG, JPEG",
+                                ),
+                                ("Open folder…", Command::OpenFolder, "All images of a folder"),
+                                ("Try the sample", Command::OpenSample, "A synthetic head, made for Insula"),
+                            ];
+                            for (ui, (label, command, help)) in columns.iter_mut().zip(rows) {
+                                let button = egui::Button::new(RichText::new(label).size(15.0))
+                                    .min_size(vec2(0.0, 34.0));
+                                let width = ui.available_width();
+                                if ui.add_sized([width, 34.0], button).on_hover_text(help).clicked() {
+                                    self.command(command);
+                                }
                             }
-                        }
+                        });
                     });
+                    ui.add_space(20.0);
+                    self.recent_list(ui);
+                    ui.add_space(24.0);
+                    ui.label(
+                        RichText::new("For research. Not a medical device. Nothing leaves this computer.")
+                            .weak(),
+                    );
                 });
-                ui.add_space(20.0);
-                self.recent_list(ui);
-                ui.add_space(24.0);
-                ui.label(
-                    RichText::new("For research. Not a medical device. Nothing leaves this computer.").weak(),
-                );
             });
-        });
     }
 
     fn drop_field(&mut self, ui: &mut Ui) {

@@ -26,6 +26,8 @@ pub enum Product {
     Found(Box<Found>),
     /// The small picture of a DICOM stack; none when it cannot be drawn.
     Thumbnail(String, Option<formats::dicom::Thumbnail>),
+    /// Something of de-identification.
+    Deid(Box<super::deid::work::Made>),
     /// A pack ran on a layer.
     Segmented(Box<Segmented>),
     /// A pack restored a layer.
@@ -466,7 +468,12 @@ pub fn save(layer: LayerId, content: &Saved, path: &Path, task: &Task) -> anyhow
             let algorithm = labels.meta.facts.get("pack").map_or("", String::as_str);
             crate::dicom::write_labels(labels, source, object, algorithm, path, task)?;
         }
-        Saved::Image(image) => formats::save(image_content(image)?, path, task)?,
+        Saved::Image(image) => formats::save(Content::Image(image), path, task)?,
+        Saved::Series(volume) => {
+            // A folder of the name without `.dcm`. Its first file stands for the series.
+            let (files, _) = crate::dicom::write_series(volume, None, "", &path.with_extension(""), task)?;
+            return Ok(Product::Saved(layer, files.into_iter().next().unwrap_or_default()));
+        }
     }
     Ok(Product::Saved(layer, path.to_owned()))
 }
@@ -480,10 +487,8 @@ pub enum Saved {
     Dicom(Box<LabelMap>, Box<Volume>),
     /// An image.
     Image(Arc<Image>),
-}
-
-fn image_content(image: &Image) -> anyhow::Result<Content<'_>> {
-    Ok(Content::Image(image))
+    /// A frame of an image as a DICOM series derived from the one it came from, in a folder.
+    Series(Box<Volume>),
 }
 
 /// Counts voxels per label.

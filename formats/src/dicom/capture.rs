@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dicom_dictionary_std::{tags, uids};
 
-use super::attributes::Put;
+use super::attributes::{Put, text};
 use super::derived::MANY_SOURCES;
 use super::modules::{self, instances, now, source_image};
 use super::origin::Origin;
@@ -34,7 +34,7 @@ pub struct CaptureOptions {
     /// What was done (0008,2111), or empty.
     pub description: String,
     /// Burned In Annotation (0028,0301): whether the picture shows text that could identify the patient. Letters for
-    /// directions and scale bars do not.
+    /// directions and scale bars do not. Where the source says so of its own pixels, the picture does too.
     pub shows_identity: bool,
 }
 
@@ -77,7 +77,8 @@ pub fn write(
     let mut d = modules::start(origin.map(|o| &*o.header), uids::SECONDARY_CAPTURE_IMAGE_STORAGE);
     modules::series(&mut d, "OT", options.series_number, &options.series_description);
     modules::equipment(&mut d);
-    modules::require(&mut d, &[tags::LATERALITY, tags::PATIENT_ORIENTATION]);
+    modules::require(&mut d, &[tags::PATIENT_ORIENTATION]);
+    modules::laterality(&mut d);
     let (date, time) = now();
     d.text(tags::CONVERSION_TYPE, "WSD");
     d.text(tags::SECONDARY_CAPTURE_DEVICE_MANUFACTURER, "Insula");
@@ -88,7 +89,9 @@ pub fn write(
     d.text(tags::CONTENT_TIME, &time);
     d.texts(tags::IMAGE_TYPE, &["DERIVED", "SECONDARY"]);
     d.text(tags::INSTANCE_NUMBER, &options.instance_number.to_string());
-    d.text(tags::BURNED_IN_ANNOTATION, if options.shows_identity { "YES" } else { "NO" });
+    let of_source = origin.and_then(|o| text(&o.header, tags::BURNED_IN_ANNOTATION));
+    let shows_identity = options.shows_identity || of_source.as_deref() == Some("YES");
+    d.text(tags::BURNED_IN_ANNOTATION, if shows_identity { "YES" } else { "NO" });
     if !options.description.is_empty() {
         d.text(tags::DERIVATION_DESCRIPTION, &options.description);
     }

@@ -187,7 +187,8 @@ fn common(
     let modality = text(source, tags::MODALITY).unwrap_or_else(|| "OT".to_owned());
     modules::series(&mut d, &modality, options.series_number, &options.series_description);
     modules::frame_of_reference(&mut d, source);
-    modules::require(&mut d, &[tags::MANUFACTURER, tags::PATIENT_POSITION, tags::LATERALITY]);
+    modules::require(&mut d, &[tags::MANUFACTURER, tags::PATIENT_POSITION]);
+    modules::laterality(&mut d);
     let (date, time) = now();
     d.text(tags::CONTENT_DATE, &date);
     d.text(tags::CONTENT_TIME, &time);

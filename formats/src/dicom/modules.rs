@@ -89,6 +89,80 @@ pub(super) fn require(d: &mut InMemDicomObject, what: &[Tag]) {
     }
 }
 
+/// Body parts (PS3.16 Annex L) of which there is one, so that they have no side.
+const WITHOUT_SIDE: &[&str] = &[
+    "ABDOMEN",
+    "ABDOMENPELVIS",
+    "AORTA",
+    "BACK",
+    "BLADDER",
+    "BRAIN",
+    "CEREBELLUM",
+    "CHEST",
+    "CHESTABDOMEN",
+    "CHESTABDPELVIS",
+    "CIRCLEOFWILLIS",
+    "COCCYX",
+    "COLON",
+    "CSPINE",
+    "CTSPINE",
+    "DUODENUM",
+    "ESOPHAGUS",
+    "FACE",
+    "GALLBLADDER",
+    "HEAD",
+    "HEADNECK",
+    "HEART",
+    "ILEUM",
+    "JAW",
+    "JEJUNUM",
+    "LARYNX",
+    "LIVER",
+    "LSPINE",
+    "LSSPINE",
+    "MEDIASTINUM",
+    "MOUTH",
+    "NECK",
+    "NECKCHEST",
+    "NECKCHESTABDOMEN",
+    "NECKCHESTABDPELV",
+    "NOSE",
+    "PANCREAS",
+    "PELVIS",
+    "PENIS",
+    "PHARYNX",
+    "PROSTATE",
+    "RECTUM",
+    "SKULL",
+    "SPINE",
+    "SPLEEN",
+    "SSPINE",
+    "STERNUM",
+    "STOMACH",
+    "THYMUS",
+    "THYROID",
+    "TLSPINE",
+    "TONGUE",
+    "TRACHEA",
+    "TSPINE",
+    "URETHRA",
+    "UTERUS",
+    "VAGINA",
+    "VULVA",
+    "WHOLEBODY",
+];
+
+/// Laterality (0020,0060), type 2C: there with or without a value where the part examined may have a side or is not
+/// known, and absent where it has none (PS3.3 C.7.3.1). A value that the source gives stays.
+pub(super) fn laterality(d: &mut InMemDicomObject) {
+    let part = text(d, tags::BODY_PART_EXAMINED).unwrap_or_default();
+    if !WITHOUT_SIDE.contains(&part.as_str()) {
+        require(d, &[tags::LATERALITY]);
+    } else if text(d, tags::LATERALITY).is_none() {
+        d.remove_element(tags::LATERALITY);
+    }
+}
+
 /// A new series (PS3.3 C.7.3.1) of today.
 pub(super) fn series(d: &mut InMemDicomObject, modality: &str, number: i32, description: &str) {
     let (date, time) = now();

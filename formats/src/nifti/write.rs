@@ -60,6 +60,10 @@ pub fn write(content: Content<'_>, path: &Path, name: &OsStr, task: &Task) -> Re
             let is_scaled = !first.voxels.is_colour();
             let Scaling { slope, inter } = first.scaling;
             (header.slope, header.inter) = if is_scaled { (slope, inter) } else { (0.0, 0.0) };
+            // NIfTI-1 has them in single precision, where a slope that vanishes means none.
+            if !(slope as f32).is_normal() || !(inter as f32).is_finite() {
+                header.version = Version::Nifti2;
+            }
             store(path, &lower, header, &first.meta.extensions, &voxels, task)
         }
         Content::Labels(map) => {

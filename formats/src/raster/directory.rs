@@ -120,7 +120,24 @@ impl Directories {
     }
 }
 
+/// What the decoder takes per value of a tag, bytes.
+const DECODED_VALUE: u64 = 32;
+/// Tables up to this many values are read whatever the file's size.
+const SMALL_TABLE: u64 = 1 << 15;
+
 impl Directory {
+    /// The first tag, with its number of values, that says more values than the file has bytes for, or more than may be
+    /// unpacked of it: the decoder would make room for them all.
+    pub fn oversized(&self, file_len: u64) -> Option<(u16, u64)> {
+        let room = (64 << 20) + 2 * file_len;
+        let is_too_large = |e: &Entry| {
+            e.count > SMALL_TABLE
+                && (e.count.saturating_mul(size_of_kind(e.kind).max(1)) > file_len
+                    || e.count.saturating_mul(DECODED_VALUE) > room)
+        };
+        self.entries.iter().find(|(_, e)| is_too_large(e)).map(|(tag, e)| (*tag, e.count))
+    }
+
     /// Whole numbers of a tag (BYTE, SHORT, LONG, LONG8).
     pub fn numbers(&self, bytes: &[u8], tag: u16, is_little: bool) -> Option<Vec<u64>> {
         let e = self.entries.get(&tag)?;

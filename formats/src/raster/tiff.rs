@@ -162,6 +162,13 @@ fn read(source: &Source, task: &Task) -> Result<Image> {
     let (page, chosen) = choose(path, &dirs, &bytes, &mut notices)?;
     let total = page.claim().saturating_mul(chosen.len() as u64);
     check_claim(path, total, present, page.ratio())?;
+    if let Some((tag, count)) = chosen.iter().find_map(|&n| dirs.pages[n].oversized(present)) {
+        return Err(Error::malformed(
+            path,
+            format!("tag {tag} with {count} values in a file of {present} bytes"),
+            "no more values than the file holds",
+        ));
+    }
 
     let first = &dirs.pages[chosen[0]];
     let text = first.text(&bytes, tag::DESCRIPTION).unwrap_or_default();
@@ -198,7 +205,10 @@ fn read(source: &Source, task: &Task) -> Result<Image> {
             if read < layout.complete_len {
                 return Err(too_large(path, &format!("{} bytes of planes", layout.complete_len)));
             }
-            planes.push(page_voxels(path, result, &page, packed_bits, palette.as_deref())?);
+            planes.push(
+                page_voxels(path, result, &page, packed_bits, palette.as_deref())
+                    .map_err(|e| misfits(path, e))?,
+            );
         }
         Ok(())
     })?;
@@ -541,6 +551,16 @@ fn unpack(bytes: &[u8], page: &Page) -> Vec<u16> {
         }
     }
     out
+}
+
+/// Decoded pixels that are too few or too many are the file's fault.
+fn misfits(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Argument(found) => {
+            Error::malformed(path, found, "as many pixels as width, height and samples say")
+        }
+        other => other,
+    }
 }
 
 fn misfit() -> Error {

@@ -88,7 +88,7 @@ pub fn data_set(way: Way, elements: &[Element]) -> Vec<u8> {
             out.extend(number(way, len.into(), 4));
         } else {
             out.extend(vr.as_bytes());
-            if ["OB", "OW", "OF", "OD", "SQ", "UN", "UT"].contains(vr) {
+            if LONG.contains(vr) {
                 out.extend([0, 0]);
                 out.extend(number(way, len.into(), 4));
             } else {
@@ -98,6 +98,37 @@ pub fn data_set(way: Way, elements: &[Element]) -> Vec<u8> {
         out.extend(bytes);
     }
     out
+}
+
+/// Representations whose length has four bytes (PS3.5 7.1.2).
+const LONG: [&str; 9] = ["OB", "OW", "OF", "OD", "SQ", "UN", "UC", "UR", "UT"];
+
+/// One element in explicit little endian, with whatever bytes for a value.
+pub fn element(group: u16, element: u16, vr: &str, value: &[u8]) -> Vec<u8> {
+    let mut out = [group.to_le_bytes(), element.to_le_bytes()].concat();
+    out.extend(vr.as_bytes());
+    if LONG.contains(&vr) {
+        out.extend([0, 0]);
+        out.extend((value.len() as u32).to_le_bytes());
+    } else {
+        out.extend((value.len() as u16).to_le_bytes());
+    }
+    out.extend(value);
+    out
+}
+
+/// One element in explicit little endian with a text, padded to an even length.
+pub fn text(group: u16, number: u16, vr: &str, value: &str) -> Vec<u8> {
+    let mut bytes = value.as_bytes().to_vec();
+    if bytes.len() % 2 == 1 {
+        bytes.push(if vr == "UI" { 0 } else { b' ' });
+    }
+    element(group, number, vr, &bytes)
+}
+
+/// One item of a sequence, little endian.
+pub fn item(content: &[u8]) -> Vec<u8> {
+    [&[0xfe, 0xff, 0, 0xe0], &(content.len() as u32).to_le_bytes()[..], content].concat()
 }
 
 /// A whole file with preamble and meta group.

@@ -4,9 +4,10 @@
 use std::io::Write;
 use std::path::Path;
 
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::{StandardDataDictionary, tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
 pub const ECHO_TIME: Tag = tags::ECHO_TIME;
@@ -19,9 +20,11 @@ pub const fn tag(group: u16, element: u16) -> Tag {
     Tag(group, element)
 }
 
-/// A slice of 4 columns and 3 rows.
+/// A slice, of 4 columns and 3 rows unless something else is said.
 #[derive(Clone, Debug)]
 pub struct Slice {
+    /// Columns and rows.
+    pub size: [u16; 2],
     pub position: [f64; 3],
     pub orientation: [f64; 6],
     /// Rows first.
@@ -34,6 +37,7 @@ pub struct Slice {
 impl Default for Slice {
     fn default() -> Self {
         Self {
+            size: [4, 3],
             position: [0.0; 3],
             orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
             spacing: [0.5, 0.7],
@@ -60,14 +64,14 @@ impl Slice {
     }
 
     fn object(&self) -> InMemDicomObject {
-        let mut o = base(&format!("1.2.3.{}", self.number), 4, 3);
+        let mut o = base(&format!("1.2.3.{}", self.number), self.size[0], self.size[1]);
         o.put(DataElement::new(tags::IMAGE_POSITION_PATIENT, VR::DS, numbers(&self.position)));
         o.put(DataElement::new(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, numbers(&self.orientation)));
         o.put(DataElement::new(tags::PIXEL_SPACING, VR::DS, numbers(&self.spacing)));
         o.put_str(tags::INSTANCE_NUMBER, VR::IS, self.number.to_string());
         o.put(DataElement::new(tags::PIXEL_DATA, VR::OW, ow(&self.pixels)));
         for (tag, value) in &self.extra {
-            let vr = if *tag == IMAGE_TYPE { VR::CS } else { VR::DS };
+            let vr = StandardDataDictionary.by_tag(*tag).map_or(VR::DS, |entry| entry.vr().relaxed());
             let values = value.split('\\').map(str::to_owned).collect();
             o.put(DataElement::new(*tag, vr, PrimitiveValue::Strs(values)));
         }

@@ -8,6 +8,8 @@ mod volume_pane;
 pub use slice_pane::{Measured, SlicePane, SliceResponse, plane_colour};
 pub use volume_pane::{VolumePane, VolumeResponse};
 
+use egui::{Color32, Painter, Rect, TextureId, pos2};
+
 use crate::view::SliceView;
 
 /// What a gesture in a pane asks for.
@@ -43,4 +45,16 @@ pub enum Stroke {
     Move,
     /// The button went up.
     End,
+}
+
+/// The picture, or `empty` while there is none. Pictures are opaque, so nothing is painted below them: a software adapter
+/// takes as long for what is covered as for what is seen.
+fn fill(painter: &Painter, rect: Rect, picture: Option<TextureId>, empty: Color32) {
+    match picture {
+        Some(picture) => {
+            let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
+            painter.image(picture, rect, whole, Color32::WHITE);
+        }
+        None => _ = painter.rect_filled(rect, 0.0, empty),
+    }
 }

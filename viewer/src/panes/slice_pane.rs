@@ -6,7 +6,7 @@ use egui::{
 };
 use formats::Affine;
 
-use super::{Stroke, ViewAction};
+use super::{Stroke, ViewAction, fill};
 use crate::scene::Scene;
 use crate::view::{Plane, SliceView};
 
@@ -106,11 +106,7 @@ impl SlicePane<'_> {
             origin: rect.min,
         };
         let painter = ui.painter_at(rect);
-        painter.rect_filled(rect, 0.0, Color32::BLACK);
-        if let Some(picture) = self.picture {
-            let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
-            painter.image(picture, rect, whole, Color32::WHITE);
-        }
+        fill(&painter, rect, self.picture, Color32::BLACK);
         self.draw_crosshair(&painter, rect, &place);
         self.draw_measured(&painter, &place);
         self.draw_texts(&painter, rect);

@@ -1,11 +1,11 @@
 //! The 3-D pane: picture, orientation cube and camera gestures.
 
 use egui::{
-    Align2, Color32, PointerButton, Pos2, Rect, Response, Role, Sense, TextureId, Ui, WidgetInfo, pos2, vec2,
+    Align2, Color32, PointerButton, Pos2, Rect, Response, Role, Sense, TextureId, Ui, WidgetInfo, vec2,
 };
 
-use super::orientation;
 use super::slice_pane::text;
+use super::{fill, orientation};
 use crate::camera::Camera;
 
 /// What is shown.
@@ -38,11 +38,7 @@ impl VolumePane<'_> {
         let response = ui.interact(rect, id, Sense::click_and_drag());
         response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, "3-D view"));
         let painter = ui.painter_at(rect);
-        painter.rect_filled(rect, 0.0, Color32::from_rgb(8, 9, 12));
-        if let Some(picture) = self.picture {
-            let whole = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
-            painter.image(picture, rect, whole, Color32::WHITE);
-        }
+        fill(&painter, rect, self.picture, Color32::from_rgb(8, 9, 12));
         let inner = rect.shrink(8.0);
         text(&painter, inner.min, Align2::LEFT_TOP, "3-D", 13.0, Color32::from_rgb(130, 170, 240));
         if !self.note.is_empty() {

@@ -15,7 +15,7 @@ use dicom_object::meta::FileMetaTableBuilder;
 
 use super::value::texts;
 use super::verify::{Finding, verify};
-use super::{Deidentified, Deidentifier, Patient, ReportRow};
+use super::{Deidentified, Deidentifier, Patient, ReportRow, Row};
 use crate::dicom::PixelElement;
 use crate::dicom::modules::IMPLEMENTATION;
 use crate::dicom::read::{Header, read_header};
@@ -84,7 +84,36 @@ pub struct Outcome {
     pub notices: Vec<Notice>,
 }
 
+/// What would be done with a file, with old and new values: for a screen, never for a report.
+#[derive(Clone)]
+pub struct Preview {
+    /// Every element, kept ones too, in the order of the data set.
+    pub rows: Vec<Row>,
+    /// Whether the pixels may show who it is.
+    pub pixels: Pixels,
+    /// Odd things.
+    pub notices: Vec<Notice>,
+}
+
+impl std::fmt::Debug for Preview {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Preview(…)")
+    }
+}
+
 impl Deidentifier {
+    /// Reads a file's header and says what would be done with each element.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn preview(&self, path: &Path) -> Result<Preview> {
+        let header = read_header(path)?;
+        refuse_doubtful(&header)?;
+        let (pixels, mut notices) = pixels_of(&header);
+        notices.extend(header.notices.iter().cloned());
+        Ok(Preview { rows: self.plan(&filled(&header)), pixels, notices })
+    }
+
     /// Reads a file's header and says what would be done, without writing; see [`Deidentifier::write`].
     ///
     /// # Errors
@@ -114,10 +143,7 @@ impl Deidentifier {
     fn prepare(&self, path: &Path) -> Result<(Prepared, Outcome)> {
         let header = read_header(path)?;
         refuse_doubtful(&header)?;
-        let mut object = InMemDicomObject::clone(&header.object);
-        // Files without these are named after the meta group, or after their content.
-        fill(&mut object, tags::SOP_CLASS_UID, &header.sop_class_uid);
-        fill(&mut object, tags::SOP_INSTANCE_UID, &header.sop_instance_uid);
+        let object = filled(&header);
         let instance = header.sop_instance_uid.clone();
         let text = |tag| header.object.get(tag).and_then(texts).and_then(|t| t.into_iter().next());
         let names = {
@@ -138,7 +164,7 @@ impl Deidentifier {
         let (pixels, mut notices) = pixels_of(&header);
         notices.extend(header.notices.iter().cloned());
         let Deidentified { object, rows, uids, patient } = self.apply(object);
-        let rows = rows.iter().map(super::Row::report).collect();
+        let rows = rows.iter().map(Row::report).collect();
         let outcome = Outcome { patient, original, names, rows, uids, pixels, findings: Vec::new(), notices };
         Ok((Prepared { header, object }, outcome))
     }
@@ -147,6 +173,14 @@ impl Deidentifier {
 struct Prepared {
     header: Header,
     object: InMemDicomObject,
+}
+
+/// The data set of a file. Files without class and instance are named after the meta group, or after their content.
+fn filled(header: &Header) -> InMemDicomObject {
+    let mut object = InMemDicomObject::clone(&header.object);
+    fill(&mut object, tags::SOP_CLASS_UID, &header.sop_class_uid);
+    fill(&mut object, tags::SOP_INSTANCE_UID, &header.sop_instance_uid);
+    object
 }
 
 fn fill(object: &mut InMemDicomObject, tag: Tag, value: &str) {

@@ -39,7 +39,7 @@ use dicom_object::mem::InMemElement;
 use serde::{Deserialize, Serialize};
 
 pub use clean::Identities;
-pub use file::{Outcome, Pixels};
+pub use file::{Outcome, Pixels, Preview};
 pub use key::Key;
 pub use options::{Dates, Options};
 pub use row::{Action, ReportRow, Row};

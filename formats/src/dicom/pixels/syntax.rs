@@ -75,5 +75,11 @@ pub fn codec(uid: &str) -> Codec {
 /// The name of a transfer syntax with its UID, for messages.
 #[must_use]
 pub fn name(uid: &str) -> String {
-    row(uid).map_or_else(|| format!("transfer syntax {uid}"), |(_, name, _)| format!("{name} ({uid})"))
+    // 64 characters are the most a UID has (PS3.5 9.1); broken files have kilobytes in its place.
+    let unknown = || {
+        let shown: String = uid.chars().take(64).collect();
+        let rest = if shown.len() < uid.len() { "…" } else { "" };
+        format!("transfer syntax {shown}{rest}")
+    };
+    row(uid).map_or_else(unknown, |(_, name, _)| format!("{name} ({uid})"))
 }

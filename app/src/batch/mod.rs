@@ -118,6 +118,10 @@ pub enum OutputFormat {
     #[value(name = "tiff")]
     #[serde(rename = "tiff")]
     Tiff,
+    /// A series of derived DICOM images, in a folder; for restored DICOM series.
+    #[value(name = "dicom")]
+    #[serde(rename = "dicom")]
+    Dicom,
     /// DICOM SEG that refers to the images; for DICOM inputs.
     #[value(name = "dicom-seg")]
     #[serde(rename = "dicom-seg")]
@@ -133,6 +137,7 @@ impl OutputFormat {
             Self::Mha => "mha",
             Self::Png => "png",
             Self::Tiff => "tiff",
+            Self::Dicom => "dicom",
             Self::DicomSeg => "dcm",
         }
     }
@@ -140,10 +145,10 @@ impl OutputFormat {
     /// Why results of a pack cannot be written so; `is_picture` when it restores.
     fn fault(self, is_picture: bool) -> Option<&'static str> {
         match (self, is_picture) {
-            (Self::DicomSeg, true) => {
-                Some("restored images are no segmentations; write them as nii.gz, nrrd or mha")
-            }
-            (Self::Png | Self::Tiff, false) => {
+            (Self::DicomSeg, true) => Some(
+                "restored images are no segmentations; write them as nii.gz, nrrd, mha, png, tiff or dicom",
+            ),
+            (Self::Png | Self::Tiff | Self::Dicom, false) => {
                 Some("segmentations are written as nii.gz, nrrd, mha or dicom-seg")
             }
             _ => None,

@@ -3,6 +3,7 @@
 use formats::measure::{volumes, volumes_csv};
 use formats::{AffineSource, Content, Image, LabelMap, Notice, Task, Volume, Voxels, atomic, label_files};
 use models::Output;
+use models::restorer::Restored;
 use serde::Serialize;
 
 use super::OutputFormat;
@@ -29,7 +30,11 @@ struct VolumesFile<'a> {
 pub fn names(case: &str, image: &Volume, options: &Options) -> Vec<String> {
     let ending = ending(image, options);
     let mut names = Vec::new();
-    if options.restoring.is_some() {
+    if options.restoring.is_some() && ending == OutputFormat::Dicom.ending() {
+        // As `formats::dicom::derived::write_series` calls its files.
+        let slices = image.meta.dicom.as_ref().map_or(image.grid.size_ijk[2], |o| o.grid.size_ijk[2]);
+        names.extend((1..=slices).map(|n| format!("{case}_restored/IM_{n:04}.dcm")));
+    } else if options.restoring.is_some() {
         names.push(format!("{case}_restored.{ending}"));
     } else {
         names.push(format!("{case}_seg.{ending}"));
@@ -84,18 +89,46 @@ pub fn write(
 ) -> anyhow::Result<Vec<String>> {
     match result {
         Output::Labels(labels) => write_labels(staging, case, image, labels, options, algorithm, notices),
-        Output::Image(restored) => write_image(staging, case, &restored.volume, options, notices),
+        Output::Image(restored) => write_image(staging, case, restored, options, algorithm, notices),
     }
 }
 
 fn write_image(
     staging: &Staging,
     case: &str,
-    restored: &Volume,
+    Restored { volume: restored, report }: &Restored,
     options: &Options,
+    algorithm: &str,
     notices: &mut Vec<Notice>,
 ) -> anyhow::Result<Vec<String>> {
     let mut made = names(case, restored, options);
+    let picture = made.pop_if(|name| name.ends_with(PICTURE));
+    if options.format == OutputFormat::Dicom.ending() {
+        let folder = format!("{case}_restored");
+        let what = format!(
+            "{} by {algorithm}, strength {}, slices across {}; not for measurement",
+            report.task, report.strength, report.slices
+        );
+        let (files, remarks) =
+            crate::dicom::write_series(restored, None, &what, &staging.path(&folder), &Task::silent())?;
+        notices.extend(remarks);
+        let name = |f: &std::path::PathBuf| f.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        made = files.iter().map(|f| format!("{folder}/{}", name(f))).collect();
+    } else {
+        write_file(restored, &staging.path(&made[0]))?;
+    }
+    if let Some(picture) = picture {
+        match draw(case, restored, None, &staging.path(&picture)) {
+            Ok(()) => made.push(picture),
+            Err(error) => {
+                notices.push(Notice::warning("quicklook-failed", format!("no quick-look picture: {error}")));
+            }
+        }
+    }
+    Ok(made)
+}
+
+fn write_file(restored: &Volume, path: &std::path::Path) -> formats::Result<()> {
     let image = Image {
         frames: vec![restored.clone()],
         frame_axes: Vec::new(),
@@ -104,15 +137,7 @@ fn write_image(
         is_picture: is_picture(restored),
         notices: Vec::new(),
     };
-    formats::save(Content::Image(&image), &staging.path(&made[0]), &Task::silent())?;
-    if made.len() > 1 {
-        let path = staging.path(&made[1]);
-        if let Err(error) = draw(case, restored, None, &path) {
-            notices.push(Notice::warning("quicklook-failed", format!("no quick-look picture: {error}")));
-            made.truncate(1);
-        }
-    }
-    Ok(made)
+    formats::save(Content::Image(&image), path, &Task::silent())
 }
 
 /// Writes label volume, label tables, volume report and picture into `staging`; returns the names of the files

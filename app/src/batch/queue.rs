@@ -196,6 +196,10 @@ fn read_case(
         let why = "a DICOM SEG refers to DICOM images, and this input is none; choose another --format";
         return Err(formats::Error::Argument(format!("{}: {why}", case.name)).into());
     }
+    if case.stacks.is_empty() && setup.options.format == OutputFormat::Dicom.ending() {
+        let why = "a derived DICOM series belongs to its source, and this input is no DICOM; choose another --format";
+        return Err(formats::Error::Argument(format!("{}: {why}", case.name)).into());
+    }
     record.inputs = case.files.iter().map(|f| InputFile::read(f)).collect::<Result<_, _>>()?;
     if !setup.overwrite
         && let Some(earlier) =
@@ -394,8 +398,25 @@ fn put_record(setup: &Setup<'_>, staging: &Staging, record: &Record, names: &[St
     if old.exists() && !names.is_empty() {
         std::fs::remove_file(&old).map_err(formats::Error::io(&old, "replace"))?;
     }
+    remove_stale(setup.out, &old_slices(setup.out, &record.case), names);
     staging.publish(names.iter().map(String::as_str).chain([file.as_str()]))?;
     Ok(())
+}
+
+/// Slices of a series that an earlier run left for a case, by name below the output folder.
+fn old_slices(out: &Path, case: &str) -> Vec<String> {
+    let folder = format!("{case}_restored");
+    let entries = std::fs::read_dir(out.join(&folder)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|e| e.file_name().into_string().ok());
+    names.filter(|n| n.starts_with("IM_") && n.ends_with(".dcm")).map(|n| format!("{folder}/{n}")).collect()
+}
+
+/// Removes old slices that no new ones replace: two series in one folder would be read as one. What cannot be removed
+/// is told by nobody but the next reader.
+fn remove_stale(out: &Path, old: &[String], new: &[String]) {
+    for name in old.iter().filter(|n| !new.is_empty() && !new.contains(n)) {
+        let _ = std::fs::remove_file(out.join(name));
+    }
 }
 
 /// Runs one step of one case so that a panic in it is an error of that case.

@@ -241,8 +241,9 @@ pub fn finished(
         && record.options == *options
         && !record.outputs.is_empty();
     let is_intact = |o: &OutputFile| {
-        // A record is data from disk: it may only name files in its own folder.
-        Path::new(&o.file).file_name() == Some(o.file.as_ref())
+        // A record is data from disk: it may only name files in its own folder or below.
+        let is_below = Path::new(&o.file).components().all(|c| matches!(c, std::path::Component::Normal(_)));
+        is_below
             && fingerprint(&out.join(&o.file))
                 .is_ok_and(|(bytes, sha256)| bytes == o.bytes && sha256 == o.sha256)
     };

@@ -94,6 +94,10 @@ impl App {
                                 let mark = ui.label(RichText::new("!").color(WARNING));
                                 mark.on_hover_text("There are warnings; see below when the layer is active");
                             }
+                            if detail.is_some_and(|d| models::restorer::is_restored(&d.meta)) {
+                                ui.label(RichText::new("restored").color(WARNING).small())
+                                    .on_hover_text(super::restore::MARK);
+                            }
                             if detail.is_some_and(|d| d.is_modified) {
                                 ui.label(RichText::new("•").color(ACCENT).small())
                                     .on_hover_text("Not saved yet");

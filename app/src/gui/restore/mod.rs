@@ -58,6 +58,22 @@ impl Panel {
     }
 }
 
+/// Three words under a bar: at its left end, in the middle, at its right end.
+fn ends_ui(ui: &mut Ui, width: f32, words: [&str; 3]) {
+    let font = egui::TextStyle::Body.resolve(ui.style());
+    let height = ui.text_style_height(&egui::TextStyle::Body);
+    let (rect, response) = ui.allocate_exact_size(vec2(width, height), egui::Sense::hover());
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, words.join(" ")));
+    let places = [
+        (rect.left_center(), egui::Align2::LEFT_CENTER),
+        (rect.center(), egui::Align2::CENTER_CENTER),
+        (rect.right_center(), egui::Align2::RIGHT_CENTER),
+    ];
+    for (word, (at, align)) in words.into_iter().zip(places) {
+        ui.painter().text(at, align, word, font.clone(), ui.visuals().weak_text_color());
+    }
+}
+
 /// Choices of slices, with what they are called.
 const SLICES: [(Slices, &str); 5] = [
     (Slices::Auto, "thickest axis"),
@@ -78,7 +94,7 @@ impl App {
             return;
         };
         self.restorer_choice_ui(ui, n);
-        let layer = self.document.active_image().filter(|id| !self.document.is_preview(*id));
+        let layer = self.to_restore().filter(|id| !self.document.is_preview(*id));
         self.restoring_ui(ui, layer);
         let can_run = layer.is_some() && !self.is_busy();
         ui.horizontal(|ui| {
@@ -108,6 +124,21 @@ impl App {
             self.preview_ui(ui);
             self.result_ui(ui);
         }
+    }
+
+    /// The image that would be restored: the active one, or what the active restored one was made of, so that another
+    /// strength starts from the original again.
+    fn to_restore(&self) -> Option<LayerId> {
+        let active = self.document.active_image()?;
+        let is_ours = self.document.is_restored_here(active);
+        let source = self.document.details.get(&active).filter(|_| is_ours).and_then(|d| d.source);
+        Some(source.unwrap_or(active))
+    }
+
+    /// Whether there is a piece restored beforehand to look at.
+    #[must_use]
+    pub fn has_restore_preview(&self) -> bool {
+        self.restore.preview.is_some()
     }
 
     /// The chosen pack that restores, or the first.
@@ -218,14 +249,8 @@ impl App {
             if let Some(map) = viewer::ColourMap::by_name("difference") {
                 super::layers::swatch(ui, &map, vec2(side, 8.0));
             }
-            ui.horizontal(|ui| {
-                ui.set_max_width(side);
-                ui.weak(format!("−{}", super::layers::short(span)));
-                ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                    ui.weak(format!("+{}", super::layers::short(span)));
-                    ui.vertical_centered(|ui| ui.weak("change in value"));
-                });
-            });
+            let span = super::layers::short(span);
+            ends_ui(ui, side, [&format!("−{span}"), "change in value", &format!("+{span}")]);
         } else {
             response.widget_info(|| {
                 egui::WidgetInfo::labeled(
@@ -268,7 +293,7 @@ impl App {
         ui.label(RichText::new("This layer").strong());
         if let Some(layer) = self.document.scene.layer_mut(id) {
             ui.horizontal(|ui| {
-                let label = ui.label("Original ↔ restored");
+                let label = ui.label("Original to restored");
                 ui.spacing_mut().slider_width = 110.0;
                 ui.add(Slider::new(&mut layer.opacity, 0.0..=1.0).show_value(false))
                     .labelled_by(label.id)
@@ -296,7 +321,7 @@ impl App {
 
     /// Restores the active image.
     pub(super) fn restore_active(&mut self, ctx: &Context) {
-        let (Some(layer), Some(n)) = (self.document.active_image(), self.restorer()) else { return };
+        let (Some(layer), Some(n)) = (self.to_restore(), self.restorer()) else { return };
         if self.is_still_loading(ctx, layer) {
             return;
         }
@@ -307,7 +332,7 @@ impl App {
     }
 
     fn preview_active(&mut self, ctx: &Context) {
-        let (Some(layer), Some(n)) = (self.document.active_image(), self.restorer()) else { return };
+        let (Some(layer), Some(n)) = (self.to_restore(), self.restorer()) else { return };
         let Some(run) = self.run_of(layer, n) else { return };
         let cursor = self.document.scene.cursor_ras;
         let Some(ijk) = run.channels.first().and_then(|v| {

@@ -161,22 +161,31 @@ pub fn wait_for(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 pub fn write_weights(path: &Path, preset: &str) {
     let preset: toml::Table = toml::from_str(preset).unwrap();
     let config: models::segformer3d::Config = preset["network"].clone().try_into().unwrap();
+    write_safetensors(path, models::segformer3d::expected_tensors(&config), |name, shape, r| {
+        let fan_in: usize = shape.iter().skip(1).product();
+        match () {
+            () if name.ends_with("running_var") => 1.0,
+            () if shape.len() > 1 => r * (3.0 / fan_in as f32).sqrt(),
+            () if name.ends_with("weight") => 1.0 + 0.2 * r,
+            () => 0.2 * r,
+        }
+    });
+}
+
+/// A safetensors file of tensors whose values are made by `value` of name, shape and a random number in −1..1.
+fn write_safetensors(
+    path: &Path,
+    tensors: Vec<(String, Vec<usize>)>,
+    value: impl Fn(&str, &[usize], f32) -> f32,
+) {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::<u8>::new());
     let mut state = 1_u64;
-    for (name, shape) in models::segformer3d::expected_tensors(&config) {
+    for (name, shape) in tensors {
         let start = data.len();
-        let count: usize = shape.iter().product();
-        let fan_in: usize = shape.iter().skip(1).product();
-        for _ in 0..count {
+        for _ in 0..shape.iter().product() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let r = (state >> 40) as f32 / (1 << 23) as f32 - 1.0;
-            let v = match () {
-                () if name.ends_with("running_var") => 1.0,
-                () if shape.len() > 1 => r * (3.0 / fan_in as f32).sqrt(),
-                () if name.ends_with("weight") => 1.0 + 0.2 * r,
-                () => 0.2 * r,
-            };
-            data.extend(v.to_le_bytes());
+            data.extend(value(&name, &shape, r).to_le_bytes());
         }
         let row = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
         header.insert(name, row);
@@ -186,4 +195,75 @@ pub fn write_weights(path: &Path, preset: &str) {
     file.extend(header);
     file.extend(data);
     std::fs::write(path, file).unwrap();
+}
+
+/// A small MAXIM for grey images with random weights that changes pictures by a few hundredths: tiles of 64 × 64.
+pub const RESTORER_PRESET: &str = r#"
+family = "maxim"
+name = "Tiny restorer"
+summary = "Random weights, for tests."
+intended_use = "Tests."
+licence = "MIT"
+
+[input]
+axes = "stored"
+[[input.channel]]
+name = "image"
+
+[tiles]
+patch = [1, 64, 64]
+overlap = 0.25
+blend = "ramp"
+
+[output]
+activation = "none"
+task = "denoising"
+channels = 1
+
+[network]
+in_channels = 1
+features = 4
+depth = 2
+num_stages = 1
+num_groups = 1
+num_bottleneck_blocks = 1
+num_supervision_scales = 1
+high_res_stages = 2
+tile_hr = 4
+tile_lr = 4
+unshuffle = 2
+"#;
+
+/// Writes weights for [`RESTORER_PRESET`] under the official names, as a safetensors file.
+///
+/// # Panics
+/// When the file cannot be written: the test cannot go on.
+pub fn write_restorer_weights(path: &Path) {
+    let preset: toml::Table = toml::from_str(RESTORER_PRESET).unwrap();
+    let config: models::maxim::Config = preset["network"].clone().try_into().unwrap();
+    let tensors = models::maxim::expected_tensors(&config);
+    write_safetensors(path, tensors, |name, shape, r| match () {
+        // Little is changed.
+        () if name.contains("output_conv") => 0.0003 * r,
+        () if shape.len() > 1 => {
+            let fan_in: usize = shape[..shape.len() - 1].iter().product();
+            r * (3.0 / fan_in as f32).sqrt()
+        }
+        () if name.ends_with("scale") => 1.0 + 0.2 * r,
+        () => 0.1 * r,
+    });
+}
+
+/// The pack of [`RESTORER_PRESET`], imported by the program into `folder`.
+///
+/// # Panics
+/// When the import fails.
+#[must_use]
+pub fn tiny_restorer(folder: &Path) -> PathBuf {
+    write_restorer_weights(&folder.join("restorer.safetensors"));
+    std::fs::write(folder.join("restorer.toml"), RESTORER_PRESET).unwrap();
+    let args = ["packs", "import", "restorer.safetensors", "--family", "maxim", "--preset", "restorer.toml"];
+    let args: Vec<&str> = args.into_iter().chain(["--id", "tiny-restorer", "--out", "."]).collect();
+    let _ = run(folder, &args).expect(0);
+    folder.join("tiny-restorer")
 }

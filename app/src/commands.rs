@@ -89,6 +89,8 @@ pub enum Command {
     ZoomOut,
     /// Run the chosen pack on the active image.
     Segment,
+    /// Run the chosen restoring pack on the active image.
+    Restore,
     /// Run the chosen pack on every scan that is opened.
     ToggleSegmentOnOpen,
     /// Stop what is under way, or put the tool down.
@@ -187,6 +189,12 @@ fn something(d: &Document) -> bool {
 fn labels(d: &Document) -> bool {
     d.active_labels().is_some()
 }
+fn undoable(d: &Document) -> bool {
+    labels(d) || d.active.is_some_and(|id| d.is_restored_here(id))
+}
+fn redoable(d: &Document) -> bool {
+    labels(d) || d.aside.is_some()
+}
 fn image(d: &Document) -> bool {
     d.active_image().is_some()
 }
@@ -228,8 +236,8 @@ pub static ACTIONS: &[Action] = actions! {
         C::Quit, "quit", "Quit", "Leave Insula", key(CTRL, Key::Q), always;
     }
     Edit {
-        C::Undo, "undo", "Undo", "Take back the last edit", key(CTRL, Key::Z), labels;
-        C::Redo, "redo", "Redo", "Do the edit again", key(CTRL_SHIFT, Key::Z), labels;
+        C::Undo, "undo", "Undo", "Take back the last edit", key(CTRL, Key::Z), undoable;
+        C::Redo, "redo", "Redo", "Do the edit again", key(CTRL_SHIFT, Key::Z), redoable;
         C::NewLabels, "new-labels", "New segmentation", "An empty segmentation on the grid of the image", None, image;
         C::Cancel, "cancel", "Cancel", "Stop what is under way, or put the tool down", key(NONE, Key::Escape), always;
     }
@@ -267,6 +275,7 @@ pub static ACTIONS: &[Action] = actions! {
     }
     Models {
         C::Segment, "segment", "Segment", "Run the chosen pack on the active image", key(CTRL, Key::Enter), image;
+        C::Restore, "restore", "Restore the active image", "Run the chosen restoring pack on the active image", None, image;
         C::ToggleSegmentOnOpen, "segment-on-open", "Segment on open", "Run the chosen pack on every scan that is opened", None, always;
         C::ImportPack, "import-pack", "Import checkpoint or pack…", "Make a pack of weights, or install a pack folder", None, always;
     }

@@ -90,8 +90,17 @@ pub struct Document {
     pub main: MainPane,
     /// The pane that fills the window for now.
     pub maximised: Option<Pane>,
+    /// A restored image that was taken away and may come back.
+    pub aside: Option<Box<Aside>>,
     /// Grows whenever layers come or go, so that caches know.
     pub generation: u64,
+}
+
+/// A layer out of the stack, with what belongs to it.
+#[derive(Clone, Debug)]
+pub struct Aside {
+    layer: Layer,
+    details: Details,
 }
 
 /// The pane shown large; axial at first.
@@ -190,6 +199,65 @@ impl Document {
         };
         let at = self.scene.layers.iter().take_while(|l| l.image().is_some()).count();
         self.insert(at, layer, details)
+    }
+
+    /// Adds a restored image directly above its source, looked at like it, and makes it active. It counts as changed until
+    /// it is saved.
+    pub fn add_restored(
+        &mut self,
+        image: Image,
+        name: String,
+        source: LayerId,
+        value_range: (f64, f64),
+    ) -> Option<LayerId> {
+        let at = self.scene.layers.iter().position(|l| l.id == source)?;
+        let below = self.scene.layers[at].image()?;
+        let (window, colour_map) = (below.window, below.colour_map.clone());
+        let details = Details {
+            notices: image.notices.clone(),
+            meta: image.first().meta.clone(),
+            source: Some(source),
+            is_modified: true,
+            ..Details::default()
+        };
+        let content = Content::Image(ImageLayer {
+            id: ImageId::fresh(),
+            image: Arc::new(image),
+            frame: 0,
+            window,
+            colour_map,
+            value_range,
+        });
+        let layer = Layer { id: LayerId::fresh(), name, visible: true, opacity: 1.0, content };
+        self.aside = None;
+        Some(self.insert(at + 1, layer, details))
+    }
+
+    /// Whether a layer is a restored image that was computed from another one that is open.
+    #[must_use]
+    pub fn is_restored_here(&self, id: LayerId) -> bool {
+        self.details.get(&id).is_some_and(|d| d.source.is_some() && models::restorer::is_restored(&d.meta))
+    }
+
+    /// Takes a restored image out of the stack, for [`Document::bring_back`]; its source becomes active.
+    pub fn set_aside(&mut self, id: LayerId) {
+        let (Some(layer), Some(details)) = (self.scene.layer(id).cloned(), self.details.get(&id).cloned())
+        else {
+            return;
+        };
+        let source = details.source;
+        self.remove(id);
+        self.active = source.filter(|id| self.scene.layer(*id).is_some()).or(self.active);
+        self.aside = Some(Box::new(Aside { layer, details }));
+    }
+
+    /// Puts the image back that was set aside last, if its source is still there.
+    pub fn bring_back(&mut self) -> bool {
+        let Some(aside) = self.aside.take() else { return false };
+        let at = self.scene.layers.iter().position(|l| Some(l.id) == aside.details.source);
+        let Some(at) = at else { return false };
+        self.insert(at + 1, aside.layer, aside.details);
+        true
     }
 
     /// Marks an image that was just added as a slice of a file that is still being read.

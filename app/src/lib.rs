@@ -34,3 +34,4 @@ mod runtime;
 mod segment;
 pub mod session;
 pub mod settings;
+pub mod similarity;

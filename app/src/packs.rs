@@ -6,6 +6,7 @@ use std::sync::Arc;
 use formats::Task;
 use models::import::{ImportOptions, Preset, import};
 use models::onnx::Precision;
+use models::restorer::Restoration;
 use models::{Catalog, ModelPack};
 use serde::{Deserialize, Serialize};
 
@@ -14,12 +15,21 @@ use crate::failure::Usage;
 /// A pack to be made from somebody's weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
-    /// The weights: `.pt`, `.pth`, `.bin`, `.safetensors`.
+    /// The weights: `.pt`, `.pth`, `.bin`, `.safetensors`, `.npz`.
     pub checkpoint: PathBuf,
     /// Kind of network.
     pub family: String,
-    /// Name of a preset, or a `.toml` file.
-    pub preset: String,
+    /// Name of a preset, or a `.toml` file; none for MAXIM checkpoints, of which the task says enough.
+    pub preset: Option<String>,
+    /// What a MAXIM checkpoint was trained for.
+    #[serde(default)]
+    pub task: Option<Restoration>,
+    /// The published variant it must be of, e.g. `S-2`; read off the checkpoint when none.
+    #[serde(default)]
+    pub variant: Option<String>,
+    /// SPDX expression of the weights' licence; what the preset says when none.
+    #[serde(default)]
+    pub licence: Option<String>,
     /// The pack's identifier; made from family and preset when none.
     pub id: Option<String>,
     /// The pack's name; the preset's when none.
@@ -32,6 +42,18 @@ pub struct Import {
     pub attention_scale: Option<String>,
     /// Whether a pack of the same identifier may be replaced.
     pub overwrite: bool,
+}
+
+impl Import {
+    /// The identifier when none is given: family and preset or task.
+    pub fn default_id(&self) -> String {
+        let of_preset = self.preset.as_deref().map(|text| match Preset::parse(text) {
+            Preset::Toml(path) => path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase(),
+            _ => text.to_owned(),
+        });
+        let what = of_preset.or_else(|| self.task.map(|t| t.to_string())).unwrap_or_default();
+        format!("{}-{what}", self.family)
+    }
 }
 
 /// A pack, for people and scripts.
@@ -53,6 +75,8 @@ pub struct PackInfo {
     pub channels: Vec<String>,
     /// How many structures it labels.
     pub labels: usize,
+    /// What it does to pictures, when it restores them.
+    pub restores: Option<Restoration>,
     /// SHA-256 over manifest and files.
     pub sha256: String,
     /// Whether it is part of the program.
@@ -74,6 +98,7 @@ impl PackInfo {
             licence: m.licence.clone(),
             channels: m.input.channels.iter().map(|c| c.name.clone()).collect(),
             labels: m.labels.len(),
+            restores: m.output.restoration(),
             sha256: pack.hash.clone(),
             is_bundled: pack.is_bundled(),
             place: pack.place(),
@@ -86,19 +111,27 @@ impl PackInfo {
 /// # Errors
 /// [`Usage`] for an unknown preset, family or a bad identifier; those of the import.
 pub fn import_pack(request: &Import, task: &Task) -> anyhow::Result<PackInfo> {
-    let preset = Preset::parse(&request.preset);
-    let id = request.id.clone().unwrap_or_else(|| {
-        let preset = match &preset {
-            Preset::Named(name) => name.clone(),
-            Preset::Toml(path) => path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase(),
-        };
-        format!("{}-{preset}", request.family)
-    });
+    let preset = match (&request.preset, request.task) {
+        (Some(_), Some(_)) => {
+            return Err(
+                Usage("give a preset or a task, not both: a preset states the task".to_owned()).into()
+            );
+        }
+        (Some(preset), None) => Preset::parse(preset),
+        (None, Some(task)) if request.family == "maxim" => Preset::Maxim(task),
+        (None, _) => {
+            let wanted = if request.family == "maxim" { "--task or a preset file" } else { "--preset" };
+            return Err(Usage(format!("weights of {} need {wanted}", request.family)).into());
+        }
+    };
+    let id = request.id.clone().unwrap_or_else(|| request.default_id());
     let out = request.out.clone().unwrap_or_else(|| Catalog::standard().folder().to_owned());
     let mut options = ImportOptions::new(preset, id, out);
     options.family.clone_from(&request.family);
     options.name.clone_from(&request.name);
     options.attention_scale.clone_from(&request.attention_scale);
+    options.variant.clone_from(&request.variant);
+    options.licence.clone_from(&request.licence);
     options.replace = request.overwrite;
     if request.half {
         options.precision = Precision::F16;

@@ -15,6 +15,7 @@ use crate::info::FileInfo;
 use crate::mesh::{ExportMeshes, ExportedMeshes};
 use crate::packs::{Import, PackInfo};
 use crate::render::{Render, Rendered};
+use crate::similarity::{CompareImages, Comparison};
 
 /// One piece of work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub enum Request {
     Deid(Deid),
     /// Compare a segmentation with the truth.
     Evaluate(Evaluate),
+    /// Compare images with the truth.
+    CompareImages(CompareImages),
     /// Write the surfaces of labels.
     ExportMeshes(ExportMeshes),
     /// Draw a picture.
@@ -75,6 +78,8 @@ pub enum Outcome {
     Deidentified(Deidentified),
     /// Of [`Request::Evaluate`].
     Evaluated(Box<formats::measure::Evaluation>),
+    /// Of [`Request::CompareImages`].
+    Compared(Box<Comparison>),
     /// Of [`Request::ExportMeshes`].
     Meshes(ExportedMeshes),
     /// Of [`Request::Render`].
@@ -106,6 +111,9 @@ pub fn perform(request: &Request, listener: &dyn Listener, task: &Task) -> anyho
         }
         Request::Deid(deid) => Outcome::Deidentified(crate::deid::run(deid, listener, task)?),
         Request::Evaluate(evaluate) => Outcome::Evaluated(Box::new(crate::evaluate::run(evaluate, task)?)),
+        Request::CompareImages(compare) => {
+            Outcome::Compared(Box::new(crate::similarity::run(compare, task)?))
+        }
         Request::ExportMeshes(export) => Outcome::Meshes(crate::mesh::run(export, task)?),
         Request::Render(render) => Outcome::Rendered(crate::render::render(render, task)?),
         Request::Batch(batch) => Outcome::Batch(crate::batch::run(batch, listener, task)?),

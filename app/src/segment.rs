@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use formats::Task;
 use inference::{Engine, EngineOptions, ProviderChoice};
-use models::family::{self, Limits, Output};
+use models::family::{self, Limits};
 use models::{Case, Catalog, Manifest, ModelPack, Pipeline};
 
 use crate::batch::record::{PackId, ProviderUsed};
@@ -95,9 +95,8 @@ impl Segmenter for PackSegmenter {
         let pipeline = self.pipeline.as_mut().context("start comes before segment")?;
         let outcome = pipeline.run(case, task)?;
         let report = pipeline.provider();
-        let Output::Labels(labels) = outcome.output;
         Ok(Segmented {
-            labels,
+            result: outcome.output,
             seconds: outcome.timings.0.into_iter().map(|(stage, secs)| (stage.to_owned(), secs)).collect(),
             notices: outcome.notices,
             provider: ProviderUsed {

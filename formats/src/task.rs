@@ -61,6 +61,13 @@ impl Task {
         if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
+    /// A part of this task: what it reports as 0..=1 is `from..=from + length` here.
+    #[must_use]
+    pub fn part(&self, from: f32, length: f32) -> Self {
+        let sink = Arc::clone(&self.sink);
+        Self::new(self.cancel.clone(), move |stage, fraction| sink(stage, from + length * fraction))
+    }
+
     /// The flag, to be passed to something that can cancel this task (or must watch it from a thread).
     #[must_use]
     pub fn cancel(&self) -> &Cancel {

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::net::Net;
 
+/// What progress is reported under.
+const STAGE: &str = "Running the network";
+
 /// Where tiles start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,6 +38,9 @@ pub enum Weights {
     Constant,
     /// A Gaussian about the tile's centre with σ = patch / 8 per axis, as MONAI and nnU-Net use.
     Gaussian,
+    /// Rising linearly over the overlap, level, and falling: of two tiles one fades into the other, which is what
+    /// pictures want, where a step would be seen.
+    Ramp,
 }
 
 /// Which tiles a volume is cut into.
@@ -94,7 +100,10 @@ impl Plan {
             )));
         }
         let before = std::array::from_fn(|a| patch[a].saturating_sub(shape[a]) / 2);
-        let factors = std::array::from_fn(|a| factors(&starts[a], patch[a], shape[a].max(patch[a]), weights));
+        let factors = std::array::from_fn(|a| {
+            let profile = profile(patch[a], overlap, weights);
+            factors(&starts[a], &profile, shape[a].max(patch[a]))
+        });
         Ok(Self { shape, patch, before, starts, factors, batch: 1 })
     }
 
@@ -158,20 +167,22 @@ impl Plan {
     }
 }
 
+/// Weights along one axis of a tile, before they are divided by their sum.
+fn profile(patch: usize, overlap: f64, weights: Weights) -> Vec<f64> {
+    let n = patch as f64;
+    let weight = |x: f64| match weights {
+        Weights::Constant => 1.0,
+        Weights::Gaussian => (-0.5 * ((x - (n - 1.0) / 2.0) / (n / 8.0)).powi(2)).exp(),
+        Weights::Ramp => ((x + 0.5).min(n - x - 0.5) / (overlap * n).max(1.0)).min(1.0),
+    };
+    (0..patch).map(|x| weight(x as f64)).collect()
+}
+
 /// Weights of one axis: for each start and tile voxel, divided by the sum over tiles that cover the same voxel.
-fn factors(starts: &[usize], patch: usize, length: usize, weights: Weights) -> Vec<Vec<f32>> {
-    let profile: Vec<f64> = (0..patch)
-        .map(|x| match weights {
-            Weights::Constant => 1.0,
-            Weights::Gaussian => {
-                let (centre, sigma) = ((patch as f64 - 1.0) / 2.0, patch as f64 / 8.0);
-                (-0.5 * ((x as f64 - centre) / sigma).powi(2)).exp()
-            }
-        })
-        .collect();
+fn factors(starts: &[usize], profile: &[f64], length: usize) -> Vec<Vec<f32>> {
     let mut sum = vec![0.0; length];
     for &start in starts {
-        sum[start..start + patch].iter_mut().zip(&profile).for_each(|(s, w)| *s += w);
+        sum[start..].iter_mut().zip(profile).for_each(|(s, w)| *s += w);
     }
     let normalised =
         |&start: &usize| profile.iter().zip(&sum[start..]).map(|(w, s)| (w / s) as f32).collect();
@@ -179,7 +190,8 @@ fn factors(starts: &[usize], patch: usize, length: usize, weights: Weights) -> V
 }
 
 /// Runs the network over all tiles of `input` `[C, D, H, W]` and blends its first output into scores
-/// `[K, D, H, W]`. The network takes `[N, C, d, h, w]` and gives `[N, K, d, h, w]`.
+/// `[K, D, H, W]`. The network takes `[N, C, d, h, w]` and gives `[N, K, d, h, w]`; or, where tiles are one plane thick,
+/// `[N, C, h, w]` and `[N, K, h, w]`.
 ///
 /// Progress counts tiles; a cancel ends the tile under way.
 ///
@@ -195,9 +207,9 @@ pub fn run_tiles(
     check_input(&input, plan)?;
     if plan.count() == 1 && plan.patch == plan.shape {
         // One tile that is the volume: nothing to cut, nothing to blend.
-        task.at("Segmenting", 0.0)?;
+        task.at(STAGE, 0.0)?;
         let output = run_once(net, input.insert_axis(Axis(0)).into_dyn(), 1, plan, task)?;
-        task.at("Segmenting", 1.0)?;
+        task.at(STAGE, 1.0)?;
         return Ok(output.index_axis_move(Axis(0), 0));
     }
     let [d, h, w] = plan.shape;
@@ -272,7 +284,7 @@ fn each_batch(
     let [d, h, w] = plan.patch;
     let mut stack = Array5::<f32>::zeros((plan.batch.min(tiles.len()), channels, d, h, w));
     for (n, group) in tiles.chunks(plan.batch).enumerate() {
-        task.at("Segmenting", (n * plan.batch) as f32 / tiles.len() as f32)?;
+        task.at(STAGE, (n * plan.batch) as f32 / tiles.len() as f32)?;
         for (&tile, mut slot) in group.iter().zip(stack.outer_iter_mut()) {
             let [td, th, tw] = plan.overlap(tile);
             // Where tiles are padded, every tile is padded alike, so that zeros of the first stay zeros.
@@ -285,7 +297,7 @@ fn each_batch(
             take(tile, scores)?;
         }
     }
-    task.at("Segmenting", 1.0)?;
+    task.at(STAGE, 1.0)?;
     Ok(())
 }
 
@@ -296,10 +308,14 @@ fn run_once(
     plan: &Plan,
     task: &Task,
 ) -> Result<Array5<f32>> {
-    let name = net.inputs().first().map(|p| p.name.clone()).unwrap_or_default();
+    let port = net.inputs().first();
+    let name = port.map(|p| p.name.clone()).unwrap_or_default();
+    let [d, h, w] = plan.patch;
+    let is_planar = d == 1 && port.is_some_and(|p| p.dims.len() == 4);
+    let batch = if is_planar { batch.index_axis_move(Axis(2), 0) } else { batch };
     let output = net.run(&[(&name, batch)], task)?.into_iter().next();
     let shape = output.as_ref().map(|o: &ArrayD<f32>| o.shape().to_vec()).unwrap_or_default();
-    let [d, h, w] = plan.patch;
+    let output = output.map(|o| if is_planar && o.ndim() == 4 { o.insert_axis(Axis(2)) } else { o });
     match output.and_then(|o| o.into_dimensionality::<Ix5>().ok()) {
         Some(o) if o.dim().0 == count && [o.dim().2, o.dim().3, o.dim().4] == [d, h, w] => Ok(o),
         _ => Err(Error::net(

@@ -47,6 +47,12 @@ fn naive(input: &Array4<f32>, plan: &Plan, weights: Weights) -> Array4<f32> {
             let (k, place) = (i.0, [i.1, i.2, i.3]);
             let weight: f64 = match weights {
                 Weights::Constant => 1.0,
+                Weights::Ramp => (0..3)
+                    .map(|a| {
+                        let (n, x) = (patch[a] as f64, place[a] as f64 + 0.5);
+                        (x.min(n - x) / (0.5 * n).max(1.0)).min(1.0)
+                    })
+                    .product(),
                 Weights::Gaussian => (0..3)
                     .map(|a| {
                         let n = patch[a] as f64;

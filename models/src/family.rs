@@ -1,14 +1,17 @@
 //! What a family of networks can do with a pack, and the values that travel between its steps.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use formats::{Grid, Image, LabelMap, Notice, Task, Volume};
-use inference::net::Net;
+use inference::net::{Net, Port};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::pack::ModelPack;
-use crate::segmenter::{PatchSegmenter, Prepared, Scored};
+use crate::restorer::{self, Restored, Restorer};
+use crate::segmenter::{self, PatchSegmenter};
 
 /// Code that runs all packs of one kind. The steps are separate functions so that a batch can read and prepare
 /// the next case and finish the last one while the network is busy: only [`Family::infer`] needs the network.
@@ -18,6 +21,9 @@ pub trait Family: Sync {
 
     /// Name for people.
     fn name(&self) -> &'static str;
+
+    /// What a manifest of this family must not say, as `(found, expected)`; `None` when all is well.
+    fn fault(&self, manifest: &Manifest) -> Option<(String, String)>;
 
     /// Whether a loaded network has the ports and sizes the manifest states.
     ///
@@ -52,12 +58,102 @@ pub trait Family: Sync {
 }
 
 /// All families.
-pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter];
+pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer];
 
 /// The family with an identifier.
 #[must_use]
 pub fn find(id: &str) -> Option<&'static dyn Family> {
     FAMILIES.iter().copied().find(|f| f.id() == id)
+}
+
+/// A case as the network of its family will see it.
+#[derive(Debug)]
+pub enum Prepared {
+    /// Of [`PatchSegmenter`].
+    Segmenter(Box<segmenter::Prepared>),
+    /// Of [`Restorer`].
+    Restorer(Box<restorer::Prepared>),
+}
+
+impl Prepared {
+    /// What the network sees, `[C, D, H, W]`, where it is made beforehand (segmenters) and there is something to see.
+    #[must_use]
+    pub fn input(&self) -> Option<&ndarray::Array4<f32>> {
+        match self {
+            Self::Segmenter(p) => p.input(),
+            Self::Restorer(_) => None,
+        }
+    }
+
+    /// Where what the network sees lies.
+    #[must_use]
+    pub fn grid(&self) -> Grid {
+        match self {
+            Self::Segmenter(p) => p.grid(),
+            Self::Restorer(p) => p.grid(),
+        }
+    }
+}
+
+/// A case after the network.
+#[derive(Debug)]
+pub enum Scored {
+    /// Of [`PatchSegmenter`].
+    Segmenter(Box<segmenter::Scored>),
+    /// Of [`Restorer`].
+    Restorer(Box<restorer::Scored>),
+}
+
+/// The error for a case that went through the steps of different families.
+pub(crate) fn of_another_family(case: &str) -> Error {
+    Error::Argument(format!("{case}: prepared by another family than the one that goes on with it"))
+}
+
+/// How images are restored; without meaning to segmenters.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Restoring {
+    /// Part of the correction that is applied, 0 (the image as it was) to 1.
+    pub strength: f64,
+    /// Which slices the network sees.
+    pub slices: Slices,
+}
+
+impl Default for Restoring {
+    fn default() -> Self {
+        Self { strength: 1.0, slices: Slices::Auto }
+    }
+}
+
+/// Which slices of a volume a network for pictures sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Slices {
+    /// Those in whose plane voxels are smallest: across the axis with the largest spacing, k when in doubt.
+    #[default]
+    Auto,
+    /// Across the first axis as stored.
+    I,
+    /// Across the second.
+    J,
+    /// Across the third: slices as stored.
+    K,
+    /// Across each axis, and the mean of the three.
+    All,
+}
+
+impl std::str::FromStr for Slices {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "i" => Self::I,
+            "j" => Self::J,
+            "k" => Self::K,
+            "all" => Self::All,
+            _ => return Err(format!("“{text}” is not one of auto, i, j, k, all")),
+        })
+    }
 }
 
 /// One subject to be run.
@@ -69,13 +165,23 @@ pub struct Case {
     pub channels: Vec<Volume>,
     /// What was odd about the files.
     pub notices: Vec<Notice>,
+    /// How it is restored, by packs that restore.
+    pub restoring: Restoring,
+    /// The scale of values of the image that this one is a piece of, for packs that restore; its own when none.
+    pub scale: Option<restorer::Scale>,
 }
 
 impl Case {
     /// A case from volumes in the pack's channel order.
     #[must_use]
     pub fn new(name: impl Into<String>, channels: Vec<Volume>) -> Self {
-        Self { name: name.into(), channels, notices: Vec::new() }
+        Self {
+            name: name.into(),
+            channels,
+            notices: Vec::new(),
+            restoring: Restoring::default(),
+            scale: None,
+        }
     }
 
     /// A case from opened files in the pack's channel order. One file with as many frames as the pack has channels
@@ -122,6 +228,15 @@ impl Case {
     }
 }
 
+/// Ports of a network for messages.
+pub(crate) fn describe_ports(ports: &[Port]) -> String {
+    let dims = |p: &Port| {
+        let sizes: Vec<String> = p.dims.iter().map(|d| d.map_or("?".to_owned(), |n| n.to_string())).collect();
+        sizes.join("×")
+    };
+    ports.iter().map(|p| format!("{} {}", p.name, dims(p))).collect::<Vec<_>>().join(", ")
+}
+
 /// The error for a wrong number of volumes.
 pub(crate) fn channel_count(case: &str, found: usize, manifest: &Manifest) -> Error {
     let wanted = manifest.input.channels.len();
@@ -142,6 +257,16 @@ fn channel_names(manifest: &Manifest) -> String {
 pub struct Limits {
     /// Bytes beyond what the program holds already; `None` asks the system what is free.
     pub memory_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// Bytes that a run may take: what was said, or nine tenths of what is free, since others use memory too and
+    /// estimates may be off.
+    pub(crate) fn usable_bytes(self) -> u64 {
+        self.memory_bytes.unwrap_or_else(|| {
+            inference::memory::available_bytes().map_or(u64::MAX, |free| (free as f64 * 0.9) as u64)
+        })
+    }
 }
 
 /// What a run will take. Made before any work.
@@ -181,6 +306,18 @@ pub enum Strategy {
 pub enum Output {
     /// A segmentation on the grid of the first input.
     Labels(LabelMap),
+    /// A restored image on the grid and in the stored type of the input.
+    Image(Box<Restored>),
+}
+
+impl Output {
+    /// Facts about the result, to which those about its making are added.
+    pub(crate) fn facts_mut(&mut self) -> &mut BTreeMap<String, String> {
+        match self {
+            Self::Labels(labels) => &mut labels.meta.facts,
+            Self::Image(restored) => &mut restored.volume.meta.facts,
+        }
+    }
 }
 
 /// What [`Family::finish`] returns.

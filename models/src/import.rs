@@ -12,10 +12,10 @@ use formats::Task;
 use crate::catalog::{place_folder, write_file};
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::{Error, Result};
-use crate::manifest::{CropKind, Manifest, SCHEMA, is_id};
+use crate::manifest::{CropKind, Manifest, Output, Restoration, SCHEMA, is_id};
 pub use crate::onnx::Precision;
 use crate::pack::{self, ModelPack, sha256_hex};
-use crate::segformer3d;
+use crate::{maxim, segformer3d};
 
 /// Names and texts of the presets inside the program.
 pub static PRESETS: &[(&str, &str)] = &[
@@ -24,9 +24,34 @@ pub static PRESETS: &[(&str, &str)] = &[
     ("acdc", include_str!("../presets/acdc.toml")),
 ];
 
-/// What ONNX Runtime takes per voxel of a tile for the graphs made here: 128³ voxels and four channels were measured at
-/// 60 to 80 bytes; twice that is promised.
-const RUNTIME_BYTES_PER_VOXEL: usize = 128;
+/// How the checkpoints of one family become networks.
+struct Importer {
+    /// [`crate::Family::id`].
+    family: &'static str,
+    /// Makes the ONNX file and says what ONNX Runtime takes for a tile, in bytes. The table is the `[network]` section, which
+    /// may be completed.
+    network: fn(&Ingredients<'_>, &mut toml::Table) -> Result<(Vec<u8>, usize)>,
+}
+
+/// What a network is made of.
+struct Ingredients<'a> {
+    manifest: &'a Manifest,
+    preset: &'a Path,
+    loaded: &'a Checkpoint,
+    variant: Option<&'a str>,
+    precision: Precision,
+    metadata: &'a [(String, String)],
+}
+
+/// Families with an importer.
+static IMPORTERS: &[Importer] = &[
+    Importer { family: "segformer3d", network: segformer3d_network },
+    Importer { family: "maxim", network: maxim_network },
+];
+
+/// What ONNX Runtime takes per voxel of a tile for SegFormer3D: 128³ voxels and four channels were measured at 60 to 80
+/// bytes; twice that is promised.
+const SEGFORMER3D_BYTES_PER_VOXEL: usize = 128;
 
 /// Which settings go with the weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +60,12 @@ pub enum Preset {
     Named(String),
     /// A file of the same form.
     Toml(PathBuf),
+    /// An official MAXIM checkpoint for a task.
+    Maxim(Restoration),
 }
+
+/// The preset of [`Preset::Maxim`].
+static MAXIM: &str = include_str!("../presets/maxim.toml");
 
 impl Preset {
     /// A preset's name, or the path of a file when it ends in `.toml`.
@@ -48,8 +78,23 @@ impl Preset {
         }
     }
 
+    /// What it is called in records.
+    fn name(&self) -> String {
+        match self {
+            Self::Named(name) => name.clone(),
+            Self::Toml(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::Maxim(task) => task.to_string(),
+        }
+    }
+
     fn read(&self) -> Result<(PathBuf, String)> {
         match self {
+            Self::Maxim(task) => {
+                let text = MAXIM
+                    .replace("task = \"denoising\"", &format!("task = \"{task}\""))
+                    .replace("name = \"MAXIM\"", &format!("name = \"MAXIM {task}\""));
+                Ok((PathBuf::from("preset maxim"), text))
+            }
             Self::Toml(path) => {
                 let text = std::fs::read_to_string(path).map_err(formats::Error::io(path, "read"))?;
                 Ok((path.clone(), text))
@@ -73,7 +118,7 @@ impl Preset {
 /// How to import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
-    /// Family; only `"segformer3d"` has an importer so far.
+    /// Family: `"segformer3d"` or `"maxim"`.
     pub family: String,
     /// Settings that go with the weights.
     pub preset: Preset,
@@ -87,6 +132,10 @@ pub struct ImportOptions {
     pub precision: Precision,
     /// `"num_heads"` or `"head_dim"` instead of the preset's.
     pub attention_scale: Option<String>,
+    /// The published variant that a MAXIM checkpoint must be of, e.g. `"S-2"`; read off the checkpoint when absent.
+    pub variant: Option<String>,
+    /// SPDX expression of the weights' licence; the preset's when absent.
+    pub licence: Option<String>,
     /// Another crop than the preset's: `Fixed` selects the published box of the BraTS preset.
     pub crop: Option<CropKind>,
     /// Whether an existing folder may be replaced.
@@ -111,6 +160,8 @@ impl ImportOptions {
             out_dir: out_dir.into(),
             precision: Precision::F32,
             attention_scale: None,
+            variant: None,
+            licence: None,
             crop: None,
             replace: false,
             card: None,
@@ -127,12 +178,13 @@ impl ImportOptions {
 /// [`Error::Checkpoint`] when the file cannot be read or does not fit the configuration; [`Error::Pack`] when the
 /// preset is faulty or the folder exists; [`Error::Argument`] for unknown families, presets and bad ids.
 pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<ModelPack> {
-    if options.family != "segformer3d" {
+    let Some(importer) = IMPORTERS.iter().find(|i| i.family == options.family) else {
         return Err(Error::Argument(format!(
-            "Weights of the family “{}” cannot be imported; the families with an importer are: segformer3d",
-            options.family
+            "Weights of the family “{}” cannot be imported; the families with an importer are: {}",
+            options.family,
+            IMPORTERS.iter().map(|i| i.family).collect::<Vec<_>>().join(", ")
         )));
-    }
+    };
     if !is_id(&options.id) {
         return Err(Error::Argument(format!(
             "“{}” cannot be a pack id: use 1 to 64 lower-case letters, digits and hyphens",
@@ -157,8 +209,19 @@ pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<Model
     let mut set = |key: &str, value: toml::Value| table.insert(key.to_owned(), value);
     set("schema", i64::from(SCHEMA).into());
     set("id", options.id.clone().into());
-    if let Some(name) = &options.name {
-        set("name", name.clone().into());
+    for (key, value) in [("name", &options.name), ("licence", &options.licence)] {
+        if let Some(value) = value {
+            set(key, value.clone().into());
+        }
+    }
+    if let Some(family) = table.get("family").and_then(toml::Value::as_str)
+        && family != options.family
+    {
+        return Err(Error::Argument(format!(
+            "{} is a preset of the family {family}, not of {}",
+            preset_path.display(),
+            options.family
+        )));
     }
     for (key, fallback) in [
         ("family", options.family.as_str()),
@@ -182,15 +245,11 @@ pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<Model
         }
     }
     let file_name = loaded.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let preset_name = match &options.preset {
-        Preset::Named(name) => name.clone(),
-        Preset::Toml(p) => p.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-    };
     let origin: toml::Table = [
         ("checkpoint", file_name),
         ("sha256", weights_hash.clone()),
         ("importer", format!("insula {}", env!("CARGO_PKG_VERSION"))),
-        ("preset", preset_name),
+        ("preset", options.preset.name()),
     ]
     .into_iter()
     .map(|(k, v)| (k.to_owned(), v.into()))
@@ -200,10 +259,24 @@ pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<Model
     table.insert("file".to_owned(), file_row("network", "model.onnx", &[]).into());
     let draft = render(&table, &preset_path)?;
     let manifest = pack::parse(&preset_path, draft.as_bytes())?;
-    let network = network(&manifest, &preset_path, &loaded, options.precision, &weights_hash)?;
+    let metadata = [
+        ("insula-pack".to_owned(), manifest.id.clone()),
+        ("insula-pack-version".to_owned(), manifest.version.clone()),
+        ("insula-weights-sha256".to_owned(), weights_hash),
+    ];
+    let ingredients = Ingredients {
+        manifest: &manifest,
+        preset: &preset_path,
+        loaded: &loaded,
+        variant: options.variant.as_deref(),
+        precision: options.precision,
+        metadata: &metadata,
+    };
+    let mut settings = manifest.network.clone();
+    let (network, bytes) = (importer.network)(&ingredients, &mut settings)?;
+    table.insert("network".to_owned(), settings.into());
     if let Some(tiles) = table.get_mut("tiles").and_then(|t| t.as_table_mut()) {
-        let voxels: usize = manifest.tiles.patch.iter().product();
-        let mib = (voxels * RUNTIME_BYTES_PER_VOXEL).div_ceil(1 << 20).max(64);
+        let mib = bytes.div_ceil(1 << 20).max(64);
         tiles.entry("memory_mib").or_insert_with(|| i64::try_from(mib).unwrap_or(i64::MAX).into());
     }
 
@@ -227,39 +300,83 @@ pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<Model
     ModelPack::from_folder(&target)
 }
 
-/// The ONNX file.
-fn network(
-    m: &Manifest,
-    preset: &Path,
-    loaded: &Checkpoint,
-    precision: Precision,
-    weights_hash: &str,
-) -> Result<Vec<u8>> {
-    let mut config: segformer3d::Config = m.network.clone().try_into().map_err(|e: toml::de::Error| {
+/// The `[network]` section as the configuration of a family.
+fn section<C: serde::de::DeserializeOwned>(i: &Ingredients<'_>, what: &str) -> Result<C> {
+    i.manifest.network.clone().try_into().map_err(|e: toml::de::Error| {
         Error::pack(
-            preset,
+            i.preset,
             e.to_string().replace('\n', " "),
-            "a [network] section of SegFormer3D",
+            format!("a [network] section of {what}"),
             "Correct the preset",
         )
-    })?;
+    })
+}
+
+fn segformer3d_network(i: &Ingredients<'_>, _: &mut toml::Table) -> Result<(Vec<u8>, usize)> {
+    let m = i.manifest;
+    let mut config: segformer3d::Config = section(i, "SegFormer3D")?;
     // Tiles are all of one size, and the network is faster when it knows.
     config.tile = config.tile.or(Some(m.tiles.patch));
     let (channels, classes) = (m.input.channels.len(), m.output.channel_count());
     if (config.in_channels, config.num_classes) != (channels, classes) {
         return Err(Error::pack(
-            preset,
+            i.preset,
             format!("a network from {} to {} channels", config.in_channels, config.num_classes),
             format!("{channels} and {classes}, as the input and output sections state"),
             "Make the sections agree",
         ));
     }
-    let metadata = [
-        ("insula-pack".to_owned(), m.id.clone()),
-        ("insula-pack-version".to_owned(), m.version.clone()),
-        ("insula-weights-sha256".to_owned(), weights_hash.to_owned()),
-    ];
-    segformer3d::build_onnx(&config, loaded, precision, &metadata)
+    let voxels: usize = m.tiles.patch.iter().product();
+    let network = segformer3d::build_onnx(&config, i.loaded, i.precision, i.metadata)?;
+    Ok((network, voxels * SEGFORMER3D_BYTES_PER_VOXEL))
+}
+
+fn maxim_network(i: &Ingredients<'_>, settings: &mut toml::Table) -> Result<(Vec<u8>, usize)> {
+    let (m, path) = (i.manifest, &i.loaded.path);
+    let mut config = match i.variant {
+        None if settings.is_empty() => maxim::Config::of_checkpoint(i.loaded)?,
+        None => section(i, "MAXIM")?,
+        Some(name) => {
+            let found = maxim::Config::of_checkpoint(i.loaded)?;
+            let wanted = maxim::Config::variant(name).ok_or_else(|| {
+                let known = maxim::Config::VARIANTS.join(", ");
+                Error::Argument(format!("There is no MAXIM variant “{name}”; there are {known}"))
+            })?;
+            if let Some(other) = found.variant_name().filter(|other| *other != name && wanted != found) {
+                return Err(Error::checkpoint(
+                    path,
+                    format!("the weights of a MAXIM {other}"),
+                    format!("those of a MAXIM {name}"),
+                    format!("Import them with the variant {other}"),
+                ));
+            }
+            wanted
+        }
+    };
+    let [_, h, w] = m.tiles.patch;
+    if m.tiles.multiple.is_none() {
+        config.size = config.size.or(Some([h, w]));
+    } else if let Some(multiple) = m.tiles.multiple.filter(|n| !n.is_multiple_of(config.multiple())) {
+        return Err(Error::pack(
+            i.preset,
+            format!("tiles of multiples of {multiple}"),
+            format!("sides that are multiples of {}, which this network takes", config.multiple()),
+            "Correct the tiles section of the preset",
+        ));
+    }
+    if config.in_channels != m.output.channel_count() {
+        return Err(Error::checkpoint(
+            path,
+            format!("a network for pictures of {} channels", config.in_channels),
+            format!("one for {}, as the preset states", m.output.channel_count()),
+            "Choose another preset or other weights",
+        ));
+    }
+    let network = maxim::build_onnx(&config, i.loaded, i.precision, maxim::Outputs::Restored, i.metadata)?;
+    let table = toml::Table::try_from(&config);
+    *settings =
+        table.map_err(|e| Error::pack(i.preset, e.to_string(), "a configuration", "Correct the preset"))?;
+    Ok((network, config.runtime_bytes([h, w])))
 }
 
 fn file_row(role: &str, name: &str, bytes: &[u8]) -> Vec<toml::Value> {
@@ -299,8 +416,18 @@ fn model_card(m: &Manifest, loaded: &Checkpoint) -> String {
     }
     let inputs: Vec<&str> = m.input.channels.iter().map(|c| c.name.as_str()).collect();
     let _ = writeln!(card, "**Inputs.** {}.\n", inputs.join(", "));
-    let labels: Vec<String> = m.labels.iter().map(|l| format!("{} {}", l.id, l.name)).collect();
-    let _ = writeln!(card, "**Labels.** {}.\n", labels.join("; "));
+    if let Output::Picture { task, channels, .. } = m.output {
+        let [_, h, w] = m.tiles.patch;
+        let colours = if channels == 3 { "red, green and blue" } else { "grey" };
+        let _ = writeln!(
+            card,
+            "**Output.** Pictures ({task}, {colours}), in tiles of up to {h}×{w} pixels. Restored pictures are not for \
+             measurement: detail may have been removed or invented.\n"
+        );
+    } else {
+        let labels: Vec<String> = m.labels.iter().map(|l| format!("{} {}", l.id, l.name)).collect();
+        let _ = writeln!(card, "**Labels.** {}.\n", labels.join("; "));
+    }
     for note in &loaded.notes {
         let _ = writeln!(card, "- {note}");
     }

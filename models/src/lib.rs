@@ -5,7 +5,7 @@
 //! [`Pipeline`] runs a [`Case`] through one, [`import`] makes a pack from somebody's checkpoint. This crate knows
 //! networks by name; it refuses to know windows, command lines and how arrays are computed (that is `inference`).
 //!
-//! Start reading at [`manifest`] (what a pack says), then [`segmenter`] (what is done with it).
+//! Start reading at [`manifest`] (what a pack says), then [`segmenter`] and [`restorer`] (what is done with it).
 
 pub mod bundled;
 pub mod cases;
@@ -20,12 +20,13 @@ pub mod onnx;
 pub mod onnx_check;
 pub mod pack;
 pub mod pipeline;
+pub mod restorer;
 pub mod segformer3d;
 pub mod segmenter;
 
 pub use catalog::Catalog;
 pub use error::{Error, Result};
-pub use family::{Case, Estimate, Family, Limits, Output};
+pub use family::{Case, Estimate, Family, Limits, Output, Restoring, Slices};
 pub use manifest::Manifest;
 pub use pack::ModelPack;
 pub use pipeline::{Outcome, Pipeline, Provenance, Steps};

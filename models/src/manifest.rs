@@ -10,6 +10,8 @@ use formats::{LabelEntry, LabelTable};
 pub use inference::normalise::Of;
 pub use inference::tiles::{Rule, Weights};
 
+pub use crate::restorer::Restoration;
+
 /// The newest manifest layout this program understands.
 pub const SCHEMA: u32 = 1;
 
@@ -336,6 +338,10 @@ pub struct Tiles {
     /// Where tiles start.
     #[serde(default)]
     pub plan: Rule,
+    /// Sides of tiles may be any multiple of this up to [`Tiles::patch`], so that small pictures make small tiles (networks
+    /// that answer with pictures only). Tiles are of `patch` exactly without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multiple: Option<usize>,
     /// Most tiles in one call of the network.
     #[serde(default = "one")]
     pub batch: usize,
@@ -344,6 +350,9 @@ pub struct Tiles {
     pub memory_mib: Option<u64>,
 }
 
+fn peak() -> f64 {
+    99.5
+}
 fn half() -> f64 {
     0.5
 }
@@ -369,6 +378,18 @@ pub enum Output {
         threshold: f64,
         /// The first rule that holds gives the label; none means background.
         rules: Vec<LabelRule>,
+    },
+    /// A picture like the one that went in: values where the network saw values, 0..=1 and about.
+    #[serde(rename = "none")]
+    Picture {
+        /// What is done to pictures.
+        task: Restoration,
+        /// Colours that the network sees and answers with: 1 (grey) or 3 (red, green, blue).
+        channels: usize,
+        /// This percentile (0..=100) of the magnitudes of a volume's values becomes 1. Pictures of 8 bits, and colours,
+        /// are divided by the largest value of their type.
+        #[serde(default = "peak")]
+        peak: f64,
     },
 }
 
@@ -427,7 +448,20 @@ impl Output {
         match self {
             Self::Softmax { classes } => classes.len(),
             Self::Sigmoid { channels, .. } => channels.len(),
+            Self::Picture { channels, .. } => *channels,
         }
+    }
+
+    /// What is done to pictures, where pictures come out rather than labels.
+    #[must_use]
+    pub fn restoration(&self) -> Option<Restoration> {
+        if let Self::Picture { task, .. } = self { Some(*task) } else { None }
+    }
+
+    /// Whether pictures come out rather than labels.
+    #[must_use]
+    pub fn is_picture(&self) -> bool {
+        self.restoration().is_some()
     }
 
     /// Every label a voxel can get, without background, ascending.
@@ -436,6 +470,7 @@ impl Output {
         let mut ids: Vec<u16> = match self {
             Self::Softmax { classes } => classes.clone(),
             Self::Sigmoid { rules, .. } => rules.iter().map(|r| r.label).collect(),
+            Self::Picture { .. } => Vec::new(),
         };
         ids.sort_unstable();
         ids.dedup();
@@ -544,6 +579,11 @@ impl Manifest {
         if !(1..=256).contains(&t.batch) {
             return Some((format!("batch = {}", t.batch), "1 to 256 tiles".to_owned()));
         }
+        if let Some(n) = t.multiple
+            && (n == 0 || t.patch[1..].iter().any(|side| !side.is_multiple_of(n)))
+        {
+            return Some((format!("multiple = {n}"), format!("a divisor of the sides {:?}", &t.patch[1..])));
+        }
         let c = &self.crop;
         let good_size = |size: &[usize; 3]| size.iter().all(|n| (1..=4096).contains(n));
         if !(0.0..1.0).contains(&c.above)
@@ -583,6 +623,14 @@ impl Manifest {
                 ));
             }
             Output::Softmax { .. } => {}
+            Output::Picture { channels, peak, .. } => {
+                if !matches!(channels, 1 | 3) || !(*peak > 0.0 && *peak <= 100.0) {
+                    return Some((
+                        format!("a picture of {channels} channels with peak = {peak}"),
+                        "1 or 3 channels, and a percentile above 0 and up to 100".to_owned(),
+                    ));
+                }
+            }
             Output::Sigmoid { channels, threshold, rules } => {
                 if channels.is_empty() || channels.len() > 32 || rules.is_empty() {
                     return Some((

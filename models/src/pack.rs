@@ -205,7 +205,8 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
         ));
     }
     let manifest: Manifest = toml::from_str(text).map_err(|e| syntax(&e))?;
-    match manifest.fault() {
+    let family = crate::family::find(&manifest.family);
+    match manifest.fault().or_else(|| family.and_then(|f| f.fault(&manifest))) {
         Some((found, expected)) => Err(Error::pack(path, found, expected, fix)),
         None => Ok(manifest),
     }

@@ -10,10 +10,9 @@ use inference::net::Net;
 use inference::provider::ProviderReport;
 
 use crate::error::{Error, Result};
-use crate::family::{Case, Estimate, Family, Finished, Limits, Output, Timings, find};
+use crate::family::{Case, Estimate, Family, Finished, Limits, Output, Prepared, Scored, Timings, find};
 use crate::manifest::Role;
 use crate::pack::ModelPack;
-use crate::segmenter::{Prepared, Scored};
 
 /// The parts of a run that do not need the network. Cheap to clone and to send to other threads.
 #[derive(Clone)]
@@ -183,8 +182,7 @@ impl Steps {
     pub fn finish(&self, scored: Scored, task: &Task) -> Result<Outcome> {
         let Finished { name, mut output, notices, timings, tiles, estimated_bytes } =
             self.family.finish(&self.pack, scored, task)?;
-        let Output::Labels(labels) = &mut output;
-        self.provenance.write_to(&mut labels.meta.facts);
+        self.provenance.write_to(output.facts_mut());
         Ok(Outcome {
             name,
             output,

@@ -224,7 +224,7 @@ fn an_imported_pack_runs_on_a_case() {
     let mut pipeline = Pipeline::open(pack, engine, Limits::default(), &task).unwrap();
     let estimate = pipeline.check(&case).unwrap();
     let outcome = pipeline.run(case, &task).unwrap();
-    let Output::Labels(map) = &outcome.output;
+    let Output::Labels(map) = &outcome.output else { panic!("labels") };
     assert_eq!(map.grid, source);
     assert_eq!(map.labels.dim(), (155, 240, 240));
     assert!(map.labels.iter().all(|l| [0, 1, 2, 4].contains(l)));

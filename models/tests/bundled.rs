@@ -58,7 +58,7 @@ fn segment(pipeline: &mut Pipeline, scan: Volume) -> LabelMap {
         mib(outcome.estimated_bytes),
         mib(outcome.peak_bytes)
     );
-    let Output::Labels(map) = outcome.output;
+    let Output::Labels(map) = outcome.output else { panic!("labels") };
     map
 }
 

@@ -3,15 +3,22 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use formats::Task;
+use formats::raster::picture_grid;
+use formats::{Task, Volume, Voxels};
 use inference::engine::{Engine, EngineOptions, Model};
 use inference::net::{Net, OnnxNet};
 use inference::provider::{Provider, ProviderChoice};
 use models::checkpoint::{self, Checkpoint, NamedTensor};
+use models::family::{Limits, Output};
+use models::import::{ImportOptions, Preset, import};
+use models::manifest::Role;
 use models::maxim::{Config, INPUT, Outputs, build_onnx, expected_tensors};
 use models::onnx::Precision;
-use ndarray::{ArrayD, IxDyn};
+use models::restorer::{Restoration, Tiling};
+use models::{Case, Pipeline};
+use ndarray::{Array3, ArrayD, Axis, IxDyn};
 
 const TOLERANCE: f32 = 5e-5;
 
@@ -178,6 +185,44 @@ fn the_real_s2_and_s3_equal_the_official_code() {
     }
 }
 
+/// Answers of the PyTorch network of `models/authoring`, kept in `fixtures/maxim_unshuffle.npz` by its `maxim/fixture.py`,
+/// which has these configurations and the seed.
+#[test]
+fn phase_images_equal_pytorch() {
+    let test = "phase_images_equal_pytorch";
+    let Some(engine) = engine(test) else { return };
+    let small = Config {
+        features: 4,
+        depth: 2,
+        num_groups: 1,
+        num_bottleneck_blocks: 1,
+        tile_hr: 4,
+        unshuffle: 2,
+        ..Config::variant("S-1").expect("a variant")
+    };
+    let grey = Config { in_channels: 1, num_supervision_scales: 1, tile_lr: 4, ..small.clone() };
+    let colour = Config { num_stages: 2, num_supervision_scales: 2, tile_lr: 2, ..small };
+    assert_eq!((grey.multiple(), colour.multiple()), (32, 16));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/maxim_unshuffle.npz");
+    let vectors = checkpoint::read(file.as_ref()).expect("the fixture reads");
+    for (name, config) in [("grey", grey), ("colour", colour)] {
+        let weights = generated_weights(&config, 7);
+        let expected = picture(&vectors, name);
+        let [_, c, h, w] = expected.shape()[..] else { panic!("{name} has four axes") };
+        let nhwc = generated("input", 7, h * w * c).iter().map(|r| (r + 1.0) * 0.5).collect();
+        let input = ArrayD::from_shape_vec(IxDyn(&[1, h, w, c]), nhwc).expect("shape and data agree");
+        let input = input.permuted_axes(IxDyn(&[0, 3, 1, 2])).as_standard_layout().into_owned();
+        for (size, outputs) in
+            [(None, Outputs::Restored), (Some([h, w]), Outputs::Restored), (None, Outputs::All)]
+        {
+            let config = Config { size, ..config.clone() };
+            let mut net = load(engine, &config, &weights, outputs);
+            let found = net.run(&[(INPUT, input.view())], &Task::silent()).expect("the network runs");
+            assert_close(name, found.last().expect("a picture"), &expected);
+        }
+    }
+}
+
 #[test]
 fn wrong_weights_are_told_by_name() {
     let config =
@@ -189,4 +234,80 @@ fn wrong_weights_are_told_by_name() {
         build_onnx(&config, &weights, Precision::F32, Outputs::Restored, &[]).expect_err("incomplete");
     let text = error.to_string();
     assert!(text.contains(&first) && text.contains("1 missing") && text.contains("not finite"), "{text}");
+}
+
+/// Official pictures through the whole of a restorer: padding, tiles, crop. Values strictly; 8-bit results, which the
+/// official program truncates and we round, within one level.
+#[test]
+fn official_pictures_of_odd_sizes_come_out_alike() {
+    let test = "official_pictures_of_odd_sizes_come_out_alike";
+    let Some(engine) = engine(test) else { return };
+    let (Some(weights), Some(cases)) =
+        (golden(test, "tiny/checkpoint.npz"), golden(test, "tiny/pad_cases.npz"))
+    else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let preset = Preset::Maxim(Restoration::Denoising);
+    let options =
+        ImportOptions { family: "maxim".to_owned(), ..ImportOptions::new(preset, "tiny", folder.path()) };
+    let pack = Arc::new(import(&weights, &options, &Task::silent()).expect("the checkpoint becomes a pack"));
+    let bytes = pack.read(Role::Network).expect("the network is in it");
+    let mut net = engine.load(Model::Bytes(&bytes), &Task::silent()).expect("the network loads");
+    let mut pipeline = Pipeline::open(Arc::clone(&pack), engine, Limits::default(), &Task::silent())
+        .expect("the pack opens");
+    let cases = checkpoint::read(&cases).expect("the cases read");
+    for [h, w] in [[50, 70], [51, 69], [64, 64], [20, 100], [1, 65]] {
+        let at = |what: &str| {
+            let t = cases.get(&format!("{h}x{w}_{what}")).expect("a case");
+            Array3::from_shape_vec((t.shape[0], t.shape[1], t.shape[2]), t.data.clone()).expect("three axes")
+        };
+        let image = at("image");
+        let chw = image.mapv(|v| v / 255.0).permuted_axes([2, 0, 1]).insert_axis(Axis(1));
+        let tiling = Tiling::new(&pack.manifest.tiles, [h, w]).expect("a plan");
+        let found = tiling.run(&mut net, chw.view(), 1, &Task::silent()).expect("it runs");
+        let found = found.index_axis_move(Axis(1), 0).permuted_axes([1, 2, 0]);
+        let expected = at("pred");
+        let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
+        assert!(worst <= TOLERANCE, "{h}×{w}: off by {worst}");
+
+        let rgb = Array3::from_shape_fn((1, h, w), |(_, y, x)| [0, 1, 2].map(|c| image[[y, x, c]] as u8));
+        let volume = Volume::new(Voxels::Rgb8(rgb.into_shared()), picture_grid([w, h, 1], [1.0; 3]));
+        let case = Case::new("picture", vec![volume.expect("shapes agree")]);
+        let Output::Image(out) = pipeline.run(case, &Task::silent()).expect("it runs").output else {
+            panic!("an image")
+        };
+        let Voxels::Rgb8(out) = &out.volume.voxels else { panic!("the type stays") };
+        let png = at("png");
+        for ((_, y, x), pixel) in out.indexed_iter() {
+            for c in 0..3 {
+                let (found, pred) = (f32::from(pixel[c]), expected[[y, x, c]].clamp(0.0, 1.0) * 255.0);
+                assert!((found - pred).abs() <= 0.52, "{h}×{w} at {y}, {x}: {found} for {pred}");
+                assert!((found - png[[y, x, c]]).abs() <= 1.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn checkpoints_of_another_variant_or_kind_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(weights) = golden("checkpoints_of_another_variant_or_kind_are_refused", "tiny/checkpoint.npz")
+    else {
+        return;
+    };
+    let preset = Preset::Maxim(Restoration::Deraining);
+    let mut options =
+        ImportOptions { family: "maxim".to_owned(), ..ImportOptions::new(preset, "tiny", folder.path()) };
+    options.variant = Some("S-2".to_owned());
+    let text = import(&weights, &options, &Task::silent()).expect_err("it is no S-2").to_string();
+    assert!(text.contains("of another shape") && text.contains("1760 tensors"), "{text}");
+    options.variant = Some("XL".to_owned());
+    let text = import(&weights, &options, &Task::silent()).expect_err("no such variant").to_string();
+    assert!(text.contains("S-1, S-2"), "{text}");
+    options.variant = None;
+    options.family = "segformer3d".to_owned();
+    let text = import(&weights, &options, &Task::silent()).expect_err("a preset of MAXIM").to_string();
+    assert!(text.contains("preset of the family maxim"), "{text}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("it lists").count(), 0, "nothing was left behind");
 }

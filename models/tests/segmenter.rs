@@ -66,7 +66,7 @@ fn run(pack: &Arc<ModelPack>, net: Box<FakeNet>, case: Case) -> Result<Outcome, 
 }
 
 fn labels(outcome: &Outcome) -> &LabelMap {
-    let Output::Labels(l) = &outcome.output;
+    let Output::Labels(l) = &outcome.output else { panic!("labels") };
     l
 }
 

@@ -8,6 +8,7 @@ mod driver;
 mod graphics;
 mod loading;
 mod recovery;
+mod restore;
 mod series;
 mod states;
 mod tools;

@@ -16,7 +16,7 @@ pub struct ColourMap {
 }
 
 /// In the order of listing.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 13] = [
     ("grey", include_str!("../../assets/colour_maps/grey.txt")),
     ("inverted", include_str!("../../assets/colour_maps/inverted.txt")),
     ("ct-bone", include_str!("../../assets/colour_maps/ct-bone.txt")),
@@ -29,6 +29,7 @@ const FILES: [(&str, &str); 12] = [
     ("red", include_str!("../../assets/colour_maps/red.txt")),
     ("green", include_str!("../../assets/colour_maps/green.txt")),
     ("blue", include_str!("../../assets/colour_maps/blue.txt")),
+    ("difference", include_str!("../../assets/colour_maps/difference.txt")),
 ];
 
 impl ColourMap {

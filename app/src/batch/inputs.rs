@@ -23,16 +23,24 @@ pub struct Files {
     pub dicom: Vec<PathBuf>,
     /// Whether every file was named one by one, so that their order means something.
     pub is_explicit: bool,
+    /// Whether pictures in folders are inputs too.
+    takes_pictures: bool,
     seen: BTreeSet<PathBuf>,
 }
 
 impl Files {
-    /// Expands `inputs` and the lines of the `lists`. `out` is never searched.
+    /// Expands `inputs` and the lines of the `lists`. `out` is never searched. `takes_pictures`: those found in folders
+    /// are inputs like volumes.
     ///
     /// # Errors
     /// [`Usage`] for a list that cannot be read or a glob that cannot be parsed.
-    pub fn find(inputs: &[String], lists: &[PathBuf], out: &Path) -> anyhow::Result<Self> {
-        let mut files = Self { is_explicit: true, ..Self::default() };
+    pub fn find(
+        inputs: &[String],
+        lists: &[PathBuf],
+        out: &Path,
+        takes_pictures: bool,
+    ) -> anyhow::Result<Self> {
+        let mut files = Self { is_explicit: true, takes_pictures, ..Self::default() };
         for input in inputs {
             match input.strip_prefix('@') {
                 Some(list) if !Path::new(input).exists() => files.add_list(Path::new(list), out)?,
@@ -72,7 +80,7 @@ impl Files {
             for found in matches.filter_map(Result::ok) {
                 if found.is_dir() {
                     self.add_folder(&found, out);
-                } else if is_wanted(&found) {
+                } else if is_wanted(&found, self.takes_pictures) {
                     self.add(found);
                 } else if may_be_dicom(&found) {
                     self.add_dicom(found);
@@ -103,7 +111,9 @@ impl Files {
         });
         for entry in entries {
             match entry {
-                Ok(e) if e.file_type().is_file() && is_wanted(e.path()) => self.add(e.into_path()),
+                Ok(e) if e.file_type().is_file() && is_wanted(e.path(), self.takes_pictures) => {
+                    self.add(e.into_path())
+                }
                 Ok(e) if e.file_type().is_file() && may_be_dicom(e.path()) => self.add_dicom(e.into_path()),
                 Ok(_) => {}
                 Err(error) => self.remarks.push(format!("skipped: {error}")),
@@ -133,8 +143,8 @@ impl Files {
 }
 
 /// Whether a file found in a folder or by a glob is a scan to work on: a volume by its ending, not a
-/// segmentation (`…_seg`, ours or a reference), and of an `.hdr`/`.img` pair the header.
-fn is_wanted(path: &Path) -> bool {
+/// segmentation (`…_seg`, ours or a reference) nor another result of ours, and of an `.hdr`/`.img` pair the header.
+fn is_wanted(path: &Path, takes_pictures: bool) -> bool {
     let Some(name) = path.file_name() else { return false };
     let Some(format) = format_for_name(name) else { return false };
     let stem = stem(path).to_string_lossy().to_lowercase();
@@ -144,9 +154,11 @@ fn is_wanted(path: &Path) -> bool {
             .iter()
             .any(|e| path.with_file_name(format!("{}.{e}", stem_of_pair(path))).exists());
     format.id() != "dicom"
-        && !PICTURES.contains(&format.id())
+        && (takes_pictures || !PICTURES.contains(&format.id()))
         && !stem.ends_with("_seg")
         && !stem.ends_with("-seg")
+        && !stem.ends_with("_restored")
+        && !stem.ends_with("_quicklook")
         && !is_pair_data
 }
 

@@ -17,8 +17,8 @@ pub mod staging;
 
 use std::path::PathBuf;
 
-use formats::{LabelMap, Notice, Task};
-use models::Case;
+use formats::{Notice, Task};
+use models::{Case, Output, Restoring};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Usage, is_cancelled};
@@ -56,8 +56,11 @@ pub struct Batch {
     pub fail_fast: bool,
     /// Do finished cases again.
     pub overwrite: bool,
-    /// File ending of label volumes.
-    pub format: OutputFormat,
+    /// File ending of results; what suits each when none.
+    pub format: Option<OutputFormat>,
+    /// How images are restored, by packs that restore.
+    #[serde(default)]
+    pub restoring: Restoring,
     /// Whether a picture is made for each case.
     pub quicklook: bool,
     /// Whether a missing ONNX Runtime may be installed.
@@ -92,7 +95,7 @@ impl Shard {
     }
 }
 
-/// File endings of label volumes.
+/// File endings of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum OutputFormat {
     /// NIfTI, gzip.
@@ -107,6 +110,18 @@ pub enum OutputFormat {
     #[value(name = "mha")]
     #[serde(rename = "mha")]
     Mha,
+    /// PNG, for restored pictures of 8 and 16 bits.
+    #[value(name = "png")]
+    #[serde(rename = "png")]
+    Png,
+    /// TIFF, for restored pictures of any type.
+    #[value(name = "tiff")]
+    #[serde(rename = "tiff")]
+    Tiff,
+    /// A series of derived DICOM images, in a folder; for restored DICOM series.
+    #[value(name = "dicom")]
+    #[serde(rename = "dicom")]
+    Dicom,
     /// DICOM SEG that refers to the images; for DICOM inputs.
     #[value(name = "dicom-seg")]
     #[serde(rename = "dicom-seg")]
@@ -120,7 +135,23 @@ impl OutputFormat {
             Self::NiiGz => "nii.gz",
             Self::Nrrd => "nrrd",
             Self::Mha => "mha",
+            Self::Png => "png",
+            Self::Tiff => "tiff",
+            Self::Dicom => "dicom",
             Self::DicomSeg => "dcm",
+        }
+    }
+
+    /// Why results of a pack cannot be written so; `is_picture` when it restores.
+    fn fault(self, is_picture: bool) -> Option<&'static str> {
+        match (self, is_picture) {
+            (Self::DicomSeg, true) => Some(
+                "restored images are no segmentations; write them as nii.gz, nrrd, mha, png, tiff or dicom",
+            ),
+            (Self::Png | Self::Tiff | Self::Dicom, false) => {
+                Some("segmentations are written as nii.gz, nrrd, mha or dicom-seg")
+            }
+            _ => None,
         }
     }
 }
@@ -132,7 +163,18 @@ impl OutputFormat {
 /// folder). Failed cases are counted, not returned.
 pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Result<Tally> {
     let mut segmenter = crate::segment::PackSegmenter::new(batch)?;
-    let files = Files::find(&batch.inputs, &batch.lists, &batch.out)?;
+    let restores = segmenter.manifest().output.is_picture();
+    if let Some(why) = batch.format.and_then(|f| f.fault(restores)) {
+        return Err(Usage(format!("--format: {why}")).into());
+    }
+    if !restores && batch.restoring != Restoring::default() {
+        let id = &segmenter.manifest().id;
+        return Err(Usage(format!(
+            "--strength and --axis are for packs that restore, which “{id}” does not"
+        ))
+        .into());
+    }
+    let files = Files::find(&batch.inputs, &batch.lists, &batch.out, restores)?;
     let mut all =
         cases::group(&files.paths, segmenter.manifest(), files.is_explicit && files.dicom.is_empty());
     let mut scanned = Vec::new();
@@ -155,7 +197,11 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
     // Too late when something computed before; then the numerics keep what they have.
     inference::threads::use_threads(segmenter.threads());
     let manifest = segmenter.manifest().clone();
-    let options = Options { format: batch.format.ending().to_owned(), quicklook: batch.quicklook };
+    let options = Options {
+        format: batch.format.map_or_else(|| record::SUITABLE.to_owned(), |f| f.ending().to_owned()),
+        quicklook: batch.quicklook,
+        restoring: restores.then_some(batch.restoring),
+    };
     let setup = Setup {
         out: &batch.out,
         options: &options,
@@ -239,14 +285,14 @@ fn plan(
             error: None,
             inputs: case.files.clone(),
             estimate: None,
-            outputs: outputs::names(&case.name, setup.options),
+            outputs: Vec::new(),
         };
         match estimate {
-            Ok(Some(estimate)) => planned.estimate = Some(estimate),
-            Ok(None) => (planned.status, planned.outputs) = ("skipped", Vec::new()),
+            Ok(Some((estimate, outputs))) => (planned.estimate, planned.outputs) = (Some(estimate), outputs),
+            Ok(None) => planned.status = "skipped",
             Err(error) if is_cancelled(&error) => return Err(error),
             Err(error) => {
-                (planned.status, planned.outputs) = ("failed", Vec::new());
+                planned.status = "failed";
                 planned.error = Some(Failure::of(&error));
             }
         }
@@ -260,7 +306,7 @@ fn plan(
     Ok(tally)
 }
 
-/// What computes label maps: a model pipeline, or a stand-in in tests.
+/// What computes label maps or restored images: a model pipeline, or a stand-in in tests.
 pub trait Segmenter {
     /// The model.
     fn pack(&self) -> &PackId;
@@ -277,7 +323,7 @@ pub trait Segmenter {
     /// What makes the whole batch impossible.
     fn start(&mut self, task: &Task) -> anyhow::Result<()>;
 
-    /// Segments one case.
+    /// Segments or restores one case.
     ///
     /// # Errors
     /// What makes this case impossible.
@@ -288,7 +334,7 @@ pub trait Segmenter {
 #[derive(Debug)]
 pub struct Segmented {
     /// On the grid of the first channel.
-    pub labels: LabelMap,
+    pub result: Output,
     /// Seconds per stage.
     pub seconds: Vec<(String, f64)>,
     /// Odd but survivable things.

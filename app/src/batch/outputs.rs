@@ -1,11 +1,13 @@
 //! The files made for a case, besides its record.
 
 use formats::measure::{volumes, volumes_csv};
-use formats::{Content, LabelMap, Notice, Task, Volume, atomic, label_files};
+use formats::{AffineSource, Content, Image, LabelMap, Notice, Task, Volume, Voxels, atomic, label_files};
+use models::Output;
+use models::restorer::Restored;
 use serde::Serialize;
 
 use super::OutputFormat;
-use super::record::Options;
+use super::record::{Options, SUITABLE};
 use super::staging::Staging;
 use crate::dicom::LabelObject;
 use crate::quicklook;
@@ -24,15 +26,118 @@ struct VolumesFile<'a> {
     structures: &'a [formats::measure::StructureVolume],
 }
 
-/// Names of the files that [`write()`] makes, in its order.
-pub fn names(case: &str, options: &Options) -> Vec<String> {
-    let mut names = vec![format!("{case}_seg.{}", options.format)];
-    names.extend(TABLES.iter().map(|(_, end)| format!("{case}{end}")));
-    names.extend([format!("{case}_volumes.csv"), format!("{case}_volumes.json")]);
-    if options.quicklook {
+/// Names of the files that [`write()`] makes of `image`, in its order.
+pub fn names(case: &str, image: &Volume, options: &Options) -> Vec<String> {
+    let ending = ending(image, options);
+    let mut names = Vec::new();
+    if options.restoring.is_some() && ending == OutputFormat::Dicom.ending() {
+        // As `formats::dicom::derived::write_series` calls its files.
+        let slices = image.meta.dicom.as_ref().map_or(image.grid.size_ijk[2], |o| o.grid.size_ijk[2]);
+        names.extend((1..=slices).map(|n| format!("{case}_restored/IM_{n:04}.dcm")));
+    } else if options.restoring.is_some() {
+        names.push(format!("{case}_restored.{ending}"));
+    } else {
+        names.push(format!("{case}_seg.{ending}"));
+        names.extend(TABLES.iter().map(|(_, end)| format!("{case}{end}")));
+        names.extend([format!("{case}_volumes.csv"), format!("{case}_volumes.json")]);
+    }
+    // A restored picture needs no picture of itself.
+    if options.quicklook && !(options.restoring.is_some() && is_picture(image)) {
         names.push(format!("{case}{PICTURE}"));
     }
     names
+}
+
+/// The file ending of the result for an image.
+fn ending<'a>(image: &Volume, options: &'a Options) -> &'a str {
+    if options.format != SUITABLE {
+        return &options.format;
+    }
+    if options.restoring.is_none() || !is_picture(image) {
+        return "nii.gz";
+    }
+    let fits_png = image.scaling.is_none()
+        && matches!(
+            image.voxels,
+            Voxels::U8(_)
+                | Voxels::U16(_)
+                | Voxels::Rgb8(_)
+                | Voxels::Rgba8(_)
+                | Voxels::Rgb16(_)
+                | Voxels::Rgba16(_)
+        );
+    if fits_png { "png" } else { "tiff" }
+}
+
+/// Whether an image is a picture without a place in space.
+fn is_picture(image: &Volume) -> bool {
+    image.meta.affine_source == AffineSource::None && image.grid.size_ijk[2] == 1
+}
+
+/// Writes the files of a result into `staging`; returns the names of those made. See [`names`].
+///
+/// # Errors
+/// Those of the writers; a full disk above all.
+pub fn write(
+    staging: &Staging,
+    case: &str,
+    image: &Volume,
+    result: &Output,
+    options: &Options,
+    algorithm: &str,
+    notices: &mut Vec<Notice>,
+) -> anyhow::Result<Vec<String>> {
+    match result {
+        Output::Labels(labels) => write_labels(staging, case, image, labels, options, algorithm, notices),
+        Output::Image(restored) => write_image(staging, case, restored, options, algorithm, notices),
+    }
+}
+
+fn write_image(
+    staging: &Staging,
+    case: &str,
+    Restored { volume: restored, report }: &Restored,
+    options: &Options,
+    algorithm: &str,
+    notices: &mut Vec<Notice>,
+) -> anyhow::Result<Vec<String>> {
+    let mut made = names(case, restored, options);
+    let picture = made.pop_if(|name| name.ends_with(PICTURE));
+    if options.format == OutputFormat::Dicom.ending() {
+        let folder = format!("{case}_restored");
+        let what = format!(
+            "{} by {algorithm}, strength {}, slices across {}; not for measurement",
+            report.task, report.strength, report.slices
+        );
+        let (files, remarks) =
+            crate::dicom::write_series(restored, None, &what, &staging.path(&folder), &Task::silent())?;
+        notices.extend(remarks);
+        let name = |f: &std::path::PathBuf| f.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        made = files.iter().map(|f| format!("{folder}/{}", name(f))).collect();
+    } else {
+        write_file(restored, &staging.path(&made[0]))?;
+    }
+    if let Some(picture) = picture {
+        match draw(case, restored, None, &staging.path(&picture)) {
+            Ok(()) => made.push(picture),
+            Err(error) => {
+                notices.push(Notice::warning("quicklook-failed", format!("no quick-look picture: {error}")));
+            }
+        }
+    }
+    Ok(made)
+}
+
+fn write_file(restored: &Volume, path: &std::path::Path) -> formats::Result<()> {
+    let image = Image {
+        frames: vec![restored.clone()],
+        frame_axes: Vec::new(),
+        format: "",
+        encoding: String::new(),
+        is_picture: is_picture(restored),
+        notices: Vec::new(),
+    };
+    formats::save(Content::Image(&image), path, &Task::silent())
 }
 
 /// Writes label volume, label tables, volume report and picture into `staging`; returns the names of the files
@@ -40,7 +145,7 @@ pub fn names(case: &str, options: &Options) -> Vec<String> {
 ///
 /// # Errors
 /// Those of the writers; a full disk above all.
-pub fn write(
+fn write_labels(
     staging: &Staging,
     case: &str,
     image: &Volume,
@@ -54,9 +159,9 @@ pub fn write(
     let task = Task::silent();
     // The picture and the compression of the labels take about the same time.
     let picture = std::thread::scope(|scope| {
-        let draw = || picture(case, image, labels, &path(PICTURE));
-        let drawing = options.quicklook.then(|| scope.spawn(draw));
-        let file = path(&format!("_seg.{}", options.format));
+        let drawn = || draw(case, image, Some(labels), &path(PICTURE));
+        let drawing = options.quicklook.then(|| scope.spawn(drawn));
+        let file = path(&format!("_seg.{}", ending(image, options)));
         if options.format == OutputFormat::DicomSeg.ending() {
             notices.extend(crate::dicom::write_labels(
                 labels,
@@ -79,7 +184,7 @@ pub fn write(
         atomic::write_bytes(&path("_volumes.json"), text.as_bytes())?;
         anyhow::Ok(drawing.map(std::thread::ScopedJoinHandle::join))
     })?;
-    let mut made = names(case, options);
+    let mut made = names(case, image, options);
     let trouble = match picture {
         None | Some(Ok(Ok(()))) => None,
         Some(Ok(Err(error))) => Some(error.to_string()),
@@ -92,7 +197,12 @@ pub fn write(
     Ok(made)
 }
 
-fn picture(case: &str, image: &Volume, labels: &LabelMap, path: &std::path::Path) -> formats::Result<()> {
+fn draw(
+    case: &str,
+    image: &Volume,
+    labels: Option<&LabelMap>,
+    path: &std::path::Path,
+) -> formats::Result<()> {
     let options = quicklook::Options { title: case.to_owned(), ..quicklook::Options::default() };
-    quicklook::write_png(image, Some(labels), &options, path)
+    quicklook::write_png(image, labels, &options, path)
 }

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use formats::{Cancel, LabelMap, Notice, Task, Volume};
-use models::{Case, Manifest};
+use formats::{Cancel, Notice, Task, Volume};
+use models::{Case, Manifest, Output};
 use serde::Serialize;
 
 use super::cases::CaseFiles;
@@ -57,9 +57,9 @@ pub trait Listener: Sync {
 /// How many cases went how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// Segmented now.
+    /// Computed now.
     pub done: usize,
-    /// Segmented by an earlier run.
+    /// Computed by an earlier run.
     pub skipped: usize,
     /// Failed.
     pub failed: usize,
@@ -80,7 +80,7 @@ enum State {
     /// Read, to be computed.
     Read(Box<Case>),
     /// Computed, to be written.
-    Computed { image: Box<Volume>, labels: Box<LabelMap> },
+    Computed { image: Box<Volume>, result: Box<Output> },
 }
 
 impl Item {
@@ -144,6 +144,7 @@ fn blank_record(segmenter: &dyn Segmenter, setup: &Setup<'_>) -> Record {
         tiles: 0,
         seconds: std::collections::BTreeMap::new(),
         peak_memory_bytes: 0,
+        restored: None,
         notices: Vec::new(),
         outputs: Vec::new(),
         finished_unix_secs: 0,
@@ -195,6 +196,10 @@ fn read_case(
         let why = "a DICOM SEG refers to DICOM images, and this input is none; choose another --format";
         return Err(formats::Error::Argument(format!("{}: {why}", case.name)).into());
     }
+    if case.stacks.is_empty() && setup.options.format == OutputFormat::Dicom.ending() {
+        let why = "a derived DICOM series belongs to its source, and this input is no DICOM; choose another --format";
+        return Err(formats::Error::Argument(format!("{}: {why}", case.name)).into());
+    }
     record.inputs = case.files.iter().map(|f| InputFile::read(f)).collect::<Result<_, _>>()?;
     if !setup.overwrite
         && let Some(earlier) =
@@ -203,10 +208,12 @@ fn read_case(
         *record = Record { status: Status::Skipped, ..earlier };
         return Ok(None);
     }
-    open_case(case, setup.manifest, &mut record.notices, task).map(Some)
+    let mut opened = open_case(case, setup.manifest, &mut record.notices, task)?;
+    opened.restoring = setup.options.restoring.unwrap_or_default();
+    Ok(Some(opened))
 }
 
-/// What a case would take, for a dry run; none when an earlier run did it.
+/// What a case would take and which files it would make, for a dry run; none when an earlier run did it.
 ///
 /// # Errors
 /// What would make it fail.
@@ -215,12 +222,16 @@ pub fn estimate(
     setup: &Setup<'_>,
     segmenter: &dyn Segmenter,
     task: &Task,
-) -> anyhow::Result<Option<Estimated>> {
+) -> anyhow::Result<Option<(Estimated, Vec<String>)>> {
     let mut record = blank_record(segmenter, setup);
     record.case.clone_from(&case.name);
     match read_case(case, setup, &mut record, task)? {
         None => Ok(None),
-        Some(case) => segmenter.estimate(&case).map(Some),
+        Some(opened) => {
+            let image = opened.channels.first().context("a case has a channel")?;
+            let names = outputs::names(&case.name, image, setup.options);
+            Ok(Some((segmenter.estimate(&opened)?, names)))
+        }
     }
 }
 
@@ -242,7 +253,7 @@ fn open_case(
     let files = if case.stacks.is_empty() { &case.files[..] } else { &[] };
     for file in files {
         let mut image = formats::open(file, task)?;
-        if image.is_picture {
+        if image.is_picture && !manifest.output.is_picture() {
             let found = "a two-dimensional picture";
             return Err(formats::Error::unsupported(file, found, "volumes", "Give a 3-D image").into());
         }
@@ -306,7 +317,10 @@ impl Item {
         record.provider = Some(s.provider);
         record.runtime = Some(s.runtime);
         record.tiles = s.tiles;
-        self.state = State::Computed { image: Box::new(image), labels: Box::new(s.labels) };
+        if let Output::Image(restored) = &s.result {
+            record.restored = Some(restored.report.clone());
+        }
+        self.state = State::Computed { image: Box::new(image), result: Box::new(s.result) };
     }
 }
 
@@ -323,9 +337,9 @@ fn write_all(
         if item.record.status != Status::Skipped {
             item.record.finished_unix_secs = record::unix_now();
         }
-        if let State::Computed { image, labels } = std::mem::replace(&mut item.state, State::Over) {
+        if let State::Computed { image, result } = std::mem::replace(&mut item.state, State::Over) {
             let (number, record) = (item.number, &mut item.record);
-            if let Err(error) = fenced(|| write_case(setup, number, record, &image, &labels)) {
+            if let Err(error) = fenced(|| write_case(setup, number, record, &image, &result)) {
                 item.record.outputs.clear();
                 item.fail(&error);
             }
@@ -357,14 +371,14 @@ fn write_case(
     number: usize,
     record: &mut Record,
     image: &Volume,
-    labels: &LabelMap,
+    result: &Output,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
     let staging = Staging::open(setup.out, number)?;
     let case = record.case.clone();
     let algorithm = format!("{} {}", record.pack.id, record.pack.version);
     let names =
-        outputs::write(&staging, &case, image, labels, setup.options, &algorithm, &mut record.notices)?;
+        outputs::write(&staging, &case, image, result, setup.options, &algorithm, &mut record.notices)?;
     record.outputs = staging.seal(&names)?;
     record.seconds.insert("write".to_owned(), started.elapsed().as_secs_f64());
     put_record(setup, &staging, record, &names)
@@ -384,8 +398,25 @@ fn put_record(setup: &Setup<'_>, staging: &Staging, record: &Record, names: &[St
     if old.exists() && !names.is_empty() {
         std::fs::remove_file(&old).map_err(formats::Error::io(&old, "replace"))?;
     }
+    remove_stale(setup.out, &old_slices(setup.out, &record.case), names);
     staging.publish(names.iter().map(String::as_str).chain([file.as_str()]))?;
     Ok(())
+}
+
+/// Slices of a series that an earlier run left for a case, by name below the output folder.
+fn old_slices(out: &Path, case: &str) -> Vec<String> {
+    let folder = format!("{case}_restored");
+    let entries = std::fs::read_dir(out.join(&folder)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|e| e.file_name().into_string().ok());
+    names.filter(|n| n.starts_with("IM_") && n.ends_with(".dcm")).map(|n| format!("{folder}/{n}")).collect()
+}
+
+/// Removes old slices that no new ones replace: two series in one folder would be read as one. What cannot be removed
+/// is told by nobody but the next reader.
+fn remove_stale(out: &Path, old: &[String], new: &[String]) {
+    for name in old.iter().filter(|n| !new.is_empty() && !new.contains(n)) {
+        let _ = std::fs::remove_file(out.join(name));
+    }
 }
 
 /// Runs one step of one case so that a panic in it is an error of that case.
@@ -413,7 +444,7 @@ fn peak_memory_bytes() -> u64 {
 mod tests {
     use super::*;
     use crate::batch::record::{PackId, ProviderUsed};
-    use formats::{Content, Grid, Voxels};
+    use formats::{Content, Grid, LabelMap, Voxels};
     use ndarray::Array3;
 
     /// Thresholds the image; cases named by trouble make it.
@@ -453,7 +484,12 @@ mod tests {
             let grid = case.channels[0].grid;
             let labels = case.channels[0].to_f32().mapv(|v| u16::from(v > 1.0)).into_shared();
             Ok(Segmented {
-                labels: LabelMap { labels, grid, table: Default::default(), meta: Default::default() },
+                result: Output::Labels(LabelMap {
+                    labels,
+                    grid,
+                    table: Default::default(),
+                    meta: Default::default(),
+                }),
                 seconds: vec![("network".to_owned(), 0.1)],
                 notices: vec![],
                 provider: ProviderUsed { asked: "auto".into(), used: "cpu".into(), why: "test".into() },
@@ -491,7 +527,7 @@ mod tests {
     }
 
     fn go(out: &Path, cases: &[CaseFiles], fake: &mut Fake, fail_fast: bool) -> (Tally, Vec<Record>) {
-        let options = Options { format: "nii.gz".to_owned(), quicklook: false };
+        let options = Options { format: "nii.gz".to_owned(), quicklook: false, restoring: None };
         let manifest = super::super::cases::tests::manifest(&["image"]);
         let setup =
             Setup { out, options: &options, manifest: &manifest, threads: 1, overwrite: false, fail_fast };

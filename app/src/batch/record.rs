@@ -7,6 +7,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use formats::Notice;
+use models::Restoring;
+use models::restorer::Report;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -47,6 +49,9 @@ pub struct Record {
     pub seconds: BTreeMap<String, f64>,
     /// Largest resident memory of the process so far.
     pub peak_memory_bytes: u64,
+    /// How the image was restored, by packs that restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Report>,
     /// Odd but survivable things.
     pub notices: Vec<Notice>,
     /// What was written, relative to the output folder.
@@ -59,7 +64,7 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// Segmented; the outputs are complete.
+    /// Segmented or restored; the outputs are complete.
     Done,
     /// An earlier run did it: same inputs, pack and options, and outputs unchanged. Only on stdout.
     Skipped,
@@ -89,13 +94,19 @@ pub struct ProviderUsed {
     pub why: String,
 }
 
+/// The format that suits each result: for volumes `nii.gz`; for pictures `png`, or `tiff` where PNG cannot hold their type.
+pub const SUITABLE: &str = "auto";
+
 /// Options that change the outputs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
-    /// File ending of the label volume.
+    /// File ending of the label volume or restored image, or [`SUITABLE`].
     pub format: String,
     /// Whether a picture is made.
     pub quicklook: bool,
+    /// How images are restored, by packs that restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restoring: Option<Restoring>,
 }
 
 /// A file of a case.
@@ -230,8 +241,9 @@ pub fn finished(
         && record.options == *options
         && !record.outputs.is_empty();
     let is_intact = |o: &OutputFile| {
-        // A record is data from disk: it may only name files in its own folder.
-        Path::new(&o.file).file_name() == Some(o.file.as_ref())
+        // A record is data from disk: it may only name files in its own folder or below.
+        let is_below = Path::new(&o.file).components().all(|c| matches!(c, std::path::Component::Normal(_)));
+        is_below
             && fingerprint(&out.join(&o.file))
                 .is_ok_and(|(bytes, sha256)| bytes == o.bytes && sha256 == o.sha256)
     };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use formats::Task;
+use models::{Restoring, Slices};
 use serde::Serialize;
 
 use super::{Context, Exit, output};
@@ -17,11 +18,11 @@ use crate::request::{Outcome, Request, perform};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Batch")]
 pub struct Args {
-    /// Segment images without a window: files, folders (searched for volumes), globs, @LIST.
+    /// Segment or restore images without a window: files, folders (searched for volumes), globs, @LIST.
     ///
     /// Each case gives <case>_seg (labels), _labels.txt (ITK-SNAP), _lut.txt (FreeSurfer), _dseg.tsv (BIDS),
     /// _volumes.csv and .json, _quicklook.png and _record.json in the output folder, and its record as one line of
-    /// JSON on stdout. Finished cases are skipped; the run may be killed and started again at any time.
+    /// JSON on stdout. Packs that restore give <case>_restored instead of labels, tables and volumes, and take pictures too. Finished cases are skipped; the run may be killed and started again at any time.
     #[arg(long, value_name = "INPUT", num_args = 0..)]
     pub batch: Option<Vec<String>>,
 
@@ -70,9 +71,18 @@ pub struct Args {
     #[arg(long, requires = "batch")]
     overwrite: bool,
 
-    /// File ending of the label volumes.
-    #[arg(long, value_name = "F", default_value = "nii.gz", requires = "batch")]
-    format: OutputFormat,
+    /// File ending of the results [default: nii.gz; for restored pictures png, or tiff where PNG cannot hold them].
+    #[arg(long, value_name = "F", requires = "batch")]
+    format: Option<OutputFormat>,
+
+    /// Restoring: part of the correction that is applied, from 0 (the image as it is) to 1.
+    #[arg(long, value_name = "S", default_value_t = 1.0, requires = "batch", value_parser = strength)]
+    strength: f64,
+
+    /// Restoring: slices of volumes across the axis i, j or k as stored, across all three and averaged, or auto: across the
+    /// axis with the largest spacing.
+    #[arg(long, value_name = "A", default_value = "auto", requires = "batch")]
+    axis: Slices,
 
     /// Make no quick-look picture.
     #[arg(long, requires = "batch")]
@@ -85,6 +95,13 @@ pub struct Args {
     /// Records on stdout are JSON in any case; accepted so that scripts can say it.
     #[arg(long, requires = "batch")]
     json: bool,
+}
+
+fn strength(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(s) if (0.0..=1.0).contains(&s) => Ok(s),
+        _ => Err("a number from 0 to 1".to_owned()),
+    }
 }
 
 impl Args {
@@ -105,6 +122,7 @@ impl Args {
             fail_fast: self.fail_fast,
             overwrite: self.overwrite,
             format: self.format,
+            restoring: Restoring { strength: self.strength, slices: self.axis },
             quicklook: !self.no_quicklook,
             install: !self.no_install,
         }

@@ -1,15 +1,16 @@
-//! `insula eval`: agreement of a segmentation with the truth.
+//! `insula eval`: agreement of a segmentation, or of images, with the truth.
 
 use std::path::PathBuf;
 
 use super::{Context, Exit, output};
 use crate::evaluate::Evaluate;
 use crate::request::{Outcome, Request, perform};
+use crate::similarity::CompareImages;
 
 /// Flags of `insula eval`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The segmentation to judge.
+    /// The segmentation to judge; with --images, the image or a folder of images.
     #[arg(value_name = "PRED")]
     pred: PathBuf,
 
@@ -26,6 +27,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     table: Option<PathBuf>,
 
+    /// Compare images value by value (PSNR, SSIM, MAE) instead of labels. Of two folders, files of one name are compared;
+    /// an ending _restored of the name does not count.
+    #[arg(long, conflicts_with_all = ["labels", "table"])]
+    images: bool,
+
+    /// With --images: the span of values that PSNR and SSIM refer to [default: 255 or 65535 for pictures of 8 or 16 bits,
+    /// else that of the truth].
+    #[arg(long, value_name = "R", requires = "images")]
+    range: Option<f64>,
+
     /// One JSON object instead of a table.
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -36,6 +47,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    if args.images {
+        return images(args, context);
+    }
     let request = Evaluate {
         pred: args.pred.clone(),
         truth: args.truth.clone(),
@@ -58,4 +72,28 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         output::line(evaluation.to_text().trim_end())?;
     }
     Ok(Exit::Done)
+}
+
+fn images(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let request =
+        CompareImages { result: args.pred.clone(), truth: args.truth.clone(), data_range: args.range };
+    let task = context.console.task("eval", context.interrupt.cancel());
+    let Outcome::Compared(found) = perform(&Request::CompareImages(request), context, &task)? else {
+        unreachable!("a comparison has its outcome")
+    };
+    context.console.clear();
+    if args.json {
+        output::record(&found)?;
+    } else if args.csv {
+        output::line(found.to_csv().trim_end())?;
+    } else {
+        output::line(found.to_text().trim_end())?;
+    }
+    for problem in &found.failed {
+        context.console.complain(&format!("{}: failed: {}", problem.name, problem.error.message));
+    }
+    for name in &found.unmatched {
+        context.console.say(&format!("note: {name} has no counterpart"));
+    }
+    Ok(Exit::of_counts(found.rows.len() + found.failed.len(), found.failed.len()))
 }

@@ -70,7 +70,7 @@ enum Verb {
     Convert(convert::Args),
     /// Remove what identifies from the headers of DICOM files (PS3.15 Annex E).
     Deid(deid::Args),
-    /// Compare a segmentation with the truth: Dice, IoU, HD95, surface distance, volumes.
+    /// Compare a segmentation with the truth (Dice, IoU, HD95, surface distance, volumes), or images (PSNR, SSIM, MAE).
     Eval(eval::Args),
     /// Write the surfaces of labels as STL, OBJ, PLY or GLB: closed, smooth, of the labels' volume.
     Mesh(mesh::Args),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use models::Catalog;
+use models::restorer::Restoration;
 
 use super::{Context, Exit, output};
 use crate::packs::{Import, PackInfo};
@@ -32,7 +33,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Make a pack from a checkpoint (PyTorch or safetensors). Nothing in it is executed.
+    /// Make a pack from a checkpoint (PyTorch, safetensors or NumPy archive). Nothing in it is executed.
     Import(ImportArgs),
     /// Install a pack folder.
     Install {
@@ -53,15 +54,24 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct ImportArgs {
-    /// The weights: .pt, .pth, .bin or .safetensors.
+    /// The weights: .pt, .pth, .bin, .safetensors or .npz.
     #[arg(value_name = "CHECKPOINT")]
     checkpoint: PathBuf,
-    /// Kind of network.
+    /// Kind of network: segformer3d or maxim.
     #[arg(long, default_value = "segformer3d")]
     family: String,
     /// Settings that go with the weights: brats, synapse, acdc, or a .toml file.
     #[arg(long, value_name = "NAME|FILE")]
-    preset: String,
+    preset: Option<String>,
+    /// What a MAXIM checkpoint was trained for: denoising, deblurring, deraining, dehazing or enhancement.
+    #[arg(long, value_name = "TASK")]
+    task: Option<Restoration>,
+    /// The MAXIM variant that the weights must be of, e.g. S-2 [default: read off the checkpoint].
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+    /// Licence of the weights, as an SPDX expression [default: as the preset says, else unknown].
+    #[arg(long, value_name = "SPDX")]
+    licence: Option<String>,
     /// Identifier of the new pack [default: family and preset].
     #[arg(long)]
     id: Option<String>,
@@ -91,6 +101,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             checkpoint: a.checkpoint.clone(),
             family: a.family.clone(),
             preset: a.preset.clone(),
+            task: a.task,
+            variant: a.variant.clone(),
+            licence: a.licence.clone(),
             id: a.id.clone(),
             name: a.name.clone(),
             out: a.out.clone(),
@@ -172,6 +185,10 @@ fn show(id: &str, json: bool) -> anyhow::Result<Exit> {
         rows.push((if n == 0 { "channels" } else { "" }, format!("{}{endings}", channel.name)));
     }
     let [d, h, w] = m.tiles.patch;
+    if let Some(task) = m.output.restoration() {
+        let colours = if m.output.channel_count() == 3 { "red, green, blue" } else { "grey" };
+        rows.push(("restores", format!("{task}, {colours}")));
+    }
     rows.push(("window", format!("{d} × {h} × {w} voxels ({}), overlap {}", m.input.axes, m.tiles.overlap)));
     for (n, label) in m.labels.iter().enumerate() {
         rows.push((if n == 0 { "labels" } else { "" }, format!("{:>5}  {}", label.id, label.name)));

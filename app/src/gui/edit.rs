@@ -474,6 +474,9 @@ impl App {
     }
 
     pub(super) fn undo(&mut self, ctx: &Context, back: bool) {
+        if self.undo_restoration(ctx, back) {
+            return;
+        }
         let step = if back { self.edit.history.undo() } else { self.edit.history.redo() };
         if let Some(step) = step
             && self.apply(step.layer, &step.edit)
@@ -569,6 +572,10 @@ impl App {
 impl App {
     fn measure_ui(&mut self, ui: &mut Ui) {
         ui.label(RichText::new("Measure").strong());
+        if self.measured_on_restored().is_some() {
+            let warning = "The active image is restored, not for measurement: measure on the original.";
+            ui.add(egui::Label::new(RichText::new(warning).color(super::theme::WARNING)).wrap());
+        }
         ui.horizontal_wrapped(|ui| {
             for (tool, name, help) in [
                 (Tool::Distance, "Distance", "Drag from one point to the other"),
@@ -656,13 +663,18 @@ impl Editor {
 impl App {
     /// What a measurement says.
     fn measured_text(&self, m: &Measurement) -> String {
-        match (m.tool, &m.points_ras[..]) {
+        let text = match (m.tool, &m.points_ras[..]) {
             (Tool::Distance, [a, b]) => format!("{:.1} mm", measure::distance_mm(*a, *b)),
             (Tool::Angle, [a, vertex, b]) => {
                 measure::angle_deg(*a, *vertex, *b).map_or_else(String::new, |angle| format!("{angle:.1}°"))
             }
             (Tool::Roi(form), [a, b]) => self.region_text(form, m.plane, *a, *b),
             _ => String::new(),
+        };
+        match self.measured_on_restored() {
+            // The warning goes with the number, also into the clipboard and the session.
+            Some(mark) if !text.is_empty() => format!("{text}\n{mark}"),
+            _ => text,
         }
     }
 

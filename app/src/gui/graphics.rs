@@ -149,6 +149,7 @@ impl App {
         self.waker.set(ctx);
         self.graphics = Graphics::new(ctx, cc.wgpu_render_state.as_ref());
         self.pictures.restart(cc.wgpu_render_state.as_ref());
+        self.restore.drop_pictures();
         // Places and times of the old window mean nothing in this one.
         (self.hover, self.pane_under_pointer, self.last_pane, self.message) = (None, None, None, None);
         self.playing = self.playing.map(|_| 0.0);

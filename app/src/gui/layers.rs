@@ -94,6 +94,10 @@ impl App {
                                 let mark = ui.label(RichText::new("!").color(WARNING));
                                 mark.on_hover_text("There are warnings; see below when the layer is active");
                             }
+                            if detail.is_some_and(|d| models::restorer::is_restored(&d.meta)) {
+                                ui.label(RichText::new("restored").color(WARNING).small())
+                                    .on_hover_text(super::restore::MARK);
+                            }
                             if detail.is_some_and(|d| d.is_modified) {
                                 ui.label(RichText::new("•").color(ACCENT).small())
                                     .on_hover_text("Not saved yet");
@@ -279,7 +283,7 @@ fn image_ui(ui: &mut Ui, image: &mut ImageLayer, histogram: Option<&Histogram>) 
     swatch(ui, &image.colour_map, vec2(ui.available_width(), 8.0));
 }
 
-fn swatch(ui: &mut Ui, map: &ColourMap, size: egui::Vec2) {
+pub(super) fn swatch(ui: &mut Ui, map: &ColourMap, size: egui::Vec2) {
     let (rect, _) = ui.allocate_exact_size(size, egui::Sense::hover());
     let steps = 48;
     for n in 0..steps {
@@ -372,7 +376,7 @@ fn curve_ui(ui: &mut Ui, curve: &[f64], frame: usize) {
 }
 
 /// A value in few digits.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     if value.abs() >= 1e5 || (value != 0.0 && value.abs() < 1e-3) {
         return format!("{value:.3e}");
     }

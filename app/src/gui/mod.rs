@@ -20,6 +20,7 @@ mod palette;
 mod panes;
 mod pictures;
 pub mod recovery;
+pub mod restore;
 mod run;
 mod save;
 mod series;
@@ -78,6 +79,7 @@ enum Tab {
     #[default]
     Models,
     Labels,
+    Restore,
     Edit,
     Volume,
 }
@@ -105,6 +107,7 @@ pub struct App {
     models: models::Panel,
     labels: labels::Panel,
     edit: edit::Editor,
+    restore: restore::Panel,
     keeper: recovery::Keeper,
     loaded: Arc<Loaded>,
     show_crosshair: bool,
@@ -186,6 +189,7 @@ impl App {
             models: models::Panel::default(),
             labels: labels::Panel::default(),
             edit: edit::Editor::default(),
+            restore: restore::Panel::default(),
             keeper: recovery::Keeper::default(),
             loaded: Arc::new(Loaded::default()),
             show_crosshair: true,
@@ -333,6 +337,8 @@ impl App {
             Product::Thumbnail(id, picture) => self.thumbnail_drawn(ctx, id, picture),
             Product::Deid(made) => self.deid_made(ctx, *made),
             Product::Segmented(result) => self.segmented(ctx, *result),
+            Product::Restored(result) => self.restored(ctx, *result),
+            Product::Previewed(preview) => self.restore.previewed(*preview),
             Product::Saved(layer, path) => {
                 self.document.saved(layer, &path);
                 self.journal_forget(layer);
@@ -347,14 +353,20 @@ impl App {
             Product::Packs(packs) => {
                 self.packs = packs;
                 self.models.forget();
-                let is_there = |id: &String| self.packs.iter().any(|p| p.info.id == *id);
+                let mut labelling = self.packs.iter().filter(|p| p.info.restores.is_none());
+                let is_there = |id: &String| labelling.clone().any(|p| p.info.id == *id);
                 if !self.settings.pack.as_ref().is_some_and(is_there) {
-                    self.settings.pack = self.packs.first().map(|p| p.info.id.clone());
+                    self.settings.pack = labelling.next().map(|p| p.info.id.clone());
                 }
             }
             Product::PackInstalled(info) => {
                 self.say(ctx, format!("Installed the pack {}", info.name));
-                self.settings.pack = Some(info.id);
+                if info.restores.is_some() {
+                    self.restore.pack = Some(info.id);
+                    self.shown.tab = Tab::Restore;
+                } else {
+                    self.settings.pack = Some(info.id);
+                }
                 self.look_for_packs(ctx);
             }
             Product::Estimated(layer, pack, estimate) => self.models.estimated(layer, pack, estimate),

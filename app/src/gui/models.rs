@@ -13,6 +13,7 @@ use super::work::{Estimated, Product, Run, Segmented};
 use super::{App, Tab};
 use crate::commands::Command;
 use crate::packs::Import;
+use models::restorer::Restoration;
 
 /// What the page remembers.
 #[derive(Debug, Default)]
@@ -44,6 +45,11 @@ impl Panel {
         self.estimates.insert((layer, pack), Some(estimate));
     }
 
+    /// Notes the last run.
+    pub(super) fn ran(&mut self, pack: String, seconds: f64, provider: inference::ProviderReport) {
+        self.last = Some(Last { pack, seconds, provider: provider.used.to_string(), why: provider.why });
+    }
+
     /// Whether the pointer (with files, or without) is over the page.
     pub(super) fn is_under_pointer(&self, ctx: &Context) -> bool {
         let pointer = ctx.input(|i| i.pointer.latest_pos());
@@ -53,7 +59,7 @@ impl Panel {
 
 /// Whether a dropped path is a pack folder or a checkpoint rather than an image.
 pub(super) fn is_pack_or_checkpoint(path: &Path) -> bool {
-    const ENDINGS: [&str; 5] = ["pt", "pth", "bin", "safetensors", "ckpt"];
+    const ENDINGS: [&str; 6] = ["pt", "pth", "bin", "safetensors", "ckpt", "npz"];
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     path.join("pack.toml").is_file()
         || path.file_name().is_some_and(|n| n == "pack.toml")
@@ -68,7 +74,10 @@ impl App {
         }
         let layer = self.document.active_image();
         for n in 0..self.packs.len() {
-            self.pack_ui(ui, n, layer);
+            // Those that restore have a page of their own.
+            if self.packs[n].info.restores.is_none() {
+                self.pack_ui(ui, n, layer);
+            }
         }
         ui.add_space(4.0);
         ui.horizontal_wrapped(|ui| {
@@ -153,7 +162,7 @@ impl App {
         }
     }
 
-    fn estimate_ui(&mut self, ui: &mut Ui, n: usize, layer: Option<LayerId>) {
+    pub(super) fn estimate_ui(&mut self, ui: &mut Ui, n: usize, layer: Option<LayerId>) {
         let Some(layer) = layer.filter(|id| !self.document.is_preview(*id)) else { return };
         let key = (layer, self.packs[n].info.id.clone());
         match self.models.estimates.get(&key) {
@@ -209,7 +218,7 @@ impl App {
 
     /// The volumes a pack would run on: the frame shown of the active image, or, for packs with several channels, as
     /// many images (or frames) as it has channels.
-    fn run_of(&self, layer: LayerId, n: usize) -> Option<Run> {
+    pub(super) fn run_of(&self, layer: LayerId, n: usize) -> Option<Run> {
         let row = self.packs.get(n)?;
         let wanted = row.info.channels.len();
         let image = self.document.scene.layer(layer)?;
@@ -236,6 +245,7 @@ impl App {
             provider: self.settings.provider.clone(),
             threads: self.settings.threads,
             may_install: true,
+            restoring: self.restore.restoring,
         })
     }
 
@@ -251,8 +261,9 @@ impl App {
             return;
         }
         let chosen = self.settings.pack.clone();
-        let at = self.packs.iter().position(|p| Some(&p.info.id) == chosen.as_ref());
-        let Some(n) = at.or(if self.packs.is_empty() { None } else { Some(0) }) else {
+        let labels = |p: &super::work::PackRow| p.info.restores.is_none();
+        let at = self.packs.iter().position(|p| labels(p) && Some(&p.info.id) == chosen.as_ref());
+        let Some(n) = at.or_else(|| self.packs.iter().position(labels)) else {
             let error =
                 anyhow::anyhow!("no pack is installed (yet); import one, or wait until packs are listed");
             self.complain("Segmenting", &error);
@@ -274,14 +285,13 @@ impl App {
         self.document.add_labels(result.labels, name, Some(result.source), result.notices);
         let provider = result.provider.used.to_string();
         self.say(ctx, format!("{}: {:.1} s on {provider}", result.pack, result.seconds));
-        self.models.last =
-            Some(Last { pack: result.pack, seconds: result.seconds, provider, why: result.provider.why });
+        self.models.ran(result.pack, result.seconds, result.provider);
         self.shown.tab = Tab::Labels;
         self.see_inside();
     }
 
     pub(super) fn ask_for_pack(&mut self, ctx: &Context) {
-        let endings = ["pt", "pth", "bin", "safetensors", "ckpt", "toml"].map(str::to_owned).to_vec();
+        let endings = ["pt", "pth", "bin", "safetensors", "ckpt", "npz", "toml"].map(str::to_owned).to_vec();
         let folder = self.recent_folder();
         self.ask(
             ctx,
@@ -303,10 +313,16 @@ impl App {
             path.parent().filter(|_| path.ends_with("pack.toml")).map(Path::to_owned)
         };
         let Some(folder) = folder else {
+            // Flax checkpoints come as NumPy archives.
+            let is_maxim = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"));
+            let preset = models::import::PRESETS.first().map(|p| p.0.to_owned());
             self.shown.import = Some(Import {
                 checkpoint: path.to_owned(),
-                family: "segformer3d".to_owned(),
-                preset: models::import::PRESETS.first().map_or_else(String::new, |p| p.0.to_owned()),
+                family: if is_maxim { "maxim" } else { "segformer3d" }.to_owned(),
+                preset: preset.filter(|_| !is_maxim),
+                task: is_maxim.then(Restoration::default),
+                variant: None,
+                licence: None,
                 id: None,
                 name: None,
                 out: Some(self.packs_folder()),
@@ -334,20 +350,30 @@ impl App {
             ui.add(egui::Label::new(form.checkpoint.display().to_string()).truncate());
             ui.weak("Weights are read, names and shapes checked; nothing in the file is executed.");
             ui.add_space(6.0);
-            ui.horizontal(|ui| {
-                ui.label("SegFormer3D trained on");
-                for (name, _) in models::import::PRESETS {
-                    ui.selectable_value(&mut form.preset, (*name).to_owned(), *name);
-                }
-            });
+            let is_maxim = form.family == "maxim";
+            if is_maxim {
+                ui.horizontal_wrapped(|ui| {
+                    ui.label("MAXIM trained for");
+                    for task in Restoration::ALL {
+                        ui.selectable_value(&mut form.task, Some(task), task.word());
+                    }
+                });
+            } else {
+                ui.horizontal(|ui| {
+                    ui.label("SegFormer3D trained on");
+                    for (name, _) in models::import::PRESETS {
+                        ui.selectable_value(&mut form.preset, Some((*name).to_owned()), *name);
+                    }
+                });
+            }
             ui.horizontal(|ui| {
                 let label = ui.label("Identifier");
-                let mut id = form.id.clone().unwrap_or_else(|| format!("{}-{}", form.family, form.preset));
+                let mut id = form.id.clone().unwrap_or_else(|| form.default_id());
                 if ui.text_edit_singleline(&mut id).labelled_by(label.id).changed() {
                     form.id = Some(id);
                 }
             });
-            ui.horizontal(|ui| {
+            ui.add_enabled_ui(!is_maxim, |ui| {
                 ui.label("Attention divided by the root of");
                 for (value, name) in [
                     (None, "as the preset says"),

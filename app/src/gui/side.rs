@@ -16,6 +16,7 @@ impl App {
                     for (tab, name) in [
                         (Tab::Models, "Models"),
                         (Tab::Labels, "Labels"),
+                        (Tab::Restore, "Restore"),
                         (Tab::Edit, "Tools"),
                         (Tab::Volume, "3-D"),
                     ] {
@@ -31,6 +32,7 @@ impl App {
                 ScrollArea::vertical().auto_shrink(false).show(ui, |ui| match self.shown.tab {
                     Tab::Models => self.models_ui(ui),
                     Tab::Edit => self.edit_ui(ui),
+                    Tab::Restore => self.restore_ui(ui),
                     Tab::Labels | Tab::Volume => self.volume_ui(ui),
                 });
             },

@@ -7,7 +7,7 @@ use anyhow::Context;
 use formats::{Cancel, Content, Image, LabelMap, Notice, Task, Volume};
 use inference::{Engine, EngineOptions, ProviderReport};
 use models::family::{Limits, Output};
-use models::{Case, Catalog, ModelPack, Pipeline};
+use models::{Case, Catalog, ModelPack, Pipeline, Restoring};
 use viewer::tools::LabelEdit;
 use viewer::window::Histogram;
 use viewer::{LayerId, Window};
@@ -30,6 +30,10 @@ pub enum Product {
     Deid(Box<super::deid::work::Made>),
     /// A pack ran on a layer.
     Segmented(Box<Segmented>),
+    /// A pack restored a layer.
+    Restored(Box<RestoredImage>),
+    /// A pack restored a piece of a layer.
+    Previewed(Box<super::restore::Previewed>),
     /// A layer was written to a file.
     Saved(LayerId, PathBuf),
     /// Something else was written to a file.
@@ -112,6 +116,23 @@ pub struct Segmented {
     pub labels: LabelMap,
     /// What the user should know.
     pub notices: Vec<Notice>,
+    /// The pack's name.
+    pub pack: String,
+    /// The provider really used, and why.
+    pub provider: ProviderReport,
+    /// Seconds in all.
+    pub seconds: f64,
+}
+
+/// A restored image with where it came from.
+#[derive(Debug)]
+pub struct RestoredImage {
+    /// The layer it was computed from.
+    pub source: LayerId,
+    /// On the grid of the source.
+    pub image: Image,
+    /// A first look at it.
+    pub look: Look,
     /// The pack's name.
     pub pack: String,
     /// The provider really used, and why.
@@ -314,11 +335,13 @@ pub struct Run {
     pub threads: Option<usize>,
     /// Whether a missing ONNX Runtime may be installed.
     pub may_install: bool,
+    /// How images are restored, by packs that restore.
+    pub restoring: Restoring,
 }
 
 impl Run {
-    fn case(&self) -> Case {
-        Case::new(self.name.clone(), self.channels.clone())
+    pub(super) fn case(&self) -> Case {
+        Case { restoring: self.restoring, ..Case::new(self.name.clone(), self.channels.clone()) }
     }
 
     /// What it would take.
@@ -337,12 +360,16 @@ impl Run {
         })
     }
 
-    /// Runs it.
+    /// Does something with the pack's network, which is loaded unless it is there already.
     ///
     /// # Errors
-    /// Those of the runtime, the pack and the run.
-    pub fn run(self, loaded: &Loaded, task: &Task) -> anyhow::Result<Product> {
-        let began = std::time::Instant::now();
+    /// Those of the runtime and the pack, and of what is done.
+    pub(super) fn on<T>(
+        &self,
+        loaded: &Loaded,
+        task: &Task,
+        work: impl FnOnce(&Self, &mut Pipeline) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let mut slot = loop {
             // Two runs at once would only slow each other down; the second waits, and may be cancelled meanwhile.
             match loaded.0.try_lock() {
@@ -365,17 +392,49 @@ impl Run {
             let engine = Engine::start(&EngineOptions { runtime, provider, threads })?;
             *slot = Some(Pipeline::open(Arc::clone(&self.pack), engine, Limits::default(), task)?);
         }
-        let pipeline = slot.as_mut().context("it was loaded above")?;
-        let outcome = pipeline.run(self.case(), task)?;
-        let Output::Labels(labels) = outcome.output;
-        Ok(Product::Segmented(Box::new(Segmented {
-            source: self.source,
-            labels,
-            notices: outcome.notices,
-            pack: self.pack.manifest.name.clone(),
-            provider: pipeline.provider().clone(),
-            seconds: began.elapsed().as_secs_f64(),
-        })))
+        work(self, slot.as_mut().context("it was loaded above")?)
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// Those of the runtime, the pack and the run.
+    pub fn run(self, loaded: &Loaded, task: &Task) -> anyhow::Result<Product> {
+        let began = std::time::Instant::now();
+        let (outcome, provider) = self.on(loaded, task, |run, pipeline| {
+            Ok((pipeline.run(run.case(), task)?, pipeline.provider().clone()))
+        })?;
+        let (source, pack) = (self.source, self.pack.manifest.name.clone());
+        let seconds = || began.elapsed().as_secs_f64();
+        Ok(match outcome.output {
+            Output::Labels(labels) => Product::Segmented(Box::new(Segmented {
+                source,
+                labels,
+                notices: outcome.notices,
+                pack,
+                provider,
+                seconds: seconds(),
+            })),
+            Output::Image(restored) => {
+                let image = Image {
+                    is_picture: restored.volume.meta.affine_source == formats::AffineSource::None,
+                    frames: vec![restored.volume],
+                    frame_axes: Vec::new(),
+                    format: "",
+                    encoding: String::new(),
+                    notices: outcome.notices,
+                };
+                let look = first_look(&image);
+                Product::Restored(Box::new(RestoredImage {
+                    source,
+                    image,
+                    look,
+                    pack,
+                    provider,
+                    seconds: seconds(),
+                }))
+            }
+        })
     }
 }
 

@@ -1,5 +1,5 @@
 //! Measuring segmentations: how two agree ([`evaluate()`]), how large the structures of one are ([`volumes()`]), and how
-//! far voxels are from a set ([`distances_mm()`]).
+//! far voxels are from a set ([`distances_mm()`]). And images: how alike two are ([`similarity()`]).
 //!
 //! # Definitions
 //! For a structure with voxel sets *T* (truth) and *P* (prediction), both on the truth's grid:
@@ -15,12 +15,22 @@
 //!   between order statistics (position `0.95·(n−1)`, as NumPy and MONAI do). **Hausdorff** is the largest of all.
 //! - **Mean surface distance** is the mean over the pooled distances of both directions (the average symmetric
 //!   surface distance, ASSD; MONAI's `AverageSurfaceDistance` with `symmetric=True`).
+//!
+//! For images with values *x* (result) and *y* (truth), and a span *R* of values:
+//!
+//! - **PSNR** `10·log10(R² / mean((x − y)²))` in dB, **MAE** `mean(|x − y|)`.
+//! - **SSIM** of Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from error visibility to
+//!   structural similarity", IEEE Trans. Image Process. 13:600, 2004: Gaussian window of σ = 1.5 cut off at 11 voxels,
+//!   `K1 = 0.01`, `K2 = 0.03`, variances with n in the denominator, the mean over windows that lie inside; of colours, the mean
+//!   over colours. scikit-image's `structural_similarity` with `gaussian_weights=True, sigma=1.5,
+//!   use_sample_covariance=False`.
 
 mod distance;
 mod evaluate;
 mod groups;
 mod nearest;
 mod pairs;
+mod similarity;
 mod surface;
 mod volumes;
 
@@ -28,6 +38,7 @@ pub use distance::distances_mm;
 pub use evaluate::{Compare, Evaluation, Mean, Row, Sides, evaluate};
 pub use groups::{Group, Groups, IdSet, Side};
 pub use pairs::{LabelExtent, label_extents};
+pub use similarity::{Similarity, similarity};
 pub use surface::SurfaceDistances;
 pub use volumes::{StructureVolume, volumes, volumes_csv};
 

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 
+/// What ONNX Runtime takes per position and feature of level 0.
+const BYTES_PER_FEATURE: usize = 160;
+
 /// Hyper-parameters, under the names of the official code where it has one. Square tiles serve both the grid branch
 /// (so many cells per side) and the block branch (so many pixels per side), as in every published variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +39,24 @@ pub struct Config {
     /// Cells and pixels per side at the coarse levels and at the bottom.
     #[serde(default = "eight")]
     pub tile_lr: usize,
+    /// Phase images per axis, an extension of ours: the picture enters as `unshuffle²` pictures of a fraction of its
+    /// sides (space to depth) and leaves likewise, so that the network works at that fraction of the resolution. 1 is
+    /// the published network.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub unshuffle: usize,
     /// Height and width of the pictures the network will see, multiples of [`Config::multiple`], which spares ONNX
     /// Runtime the computing of shapes. Without it any multiple works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
 }
 
+fn one() -> usize {
+    1
+}
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_one(n: &usize) -> bool {
+    *n == 1
+}
 fn two() -> usize {
     2
 }
@@ -56,6 +71,23 @@ fn sixteen() -> usize {
 }
 
 impl Config {
+    /// Names of the published variants.
+    pub const VARIANTS: [&'static str; 6] = ["S-1", "S-2", "S-3", "M-1", "M-2", "M-3"];
+
+    /// The published variant that this is, if any; `size` does not matter.
+    #[must_use]
+    pub fn variant_name(&self) -> Option<&'static str> {
+        let any = Self { size: None, ..self.clone() };
+        Self::VARIANTS.into_iter().find(|name| Self::variant(name).is_some_and(|v| v == any))
+    }
+
+    /// About what ONNX Runtime takes for one picture of `[height, width]`, in bytes, weights included.
+    #[must_use]
+    pub fn runtime_bytes(&self, [height, width]: [usize; 2]) -> usize {
+        let positions = height * width / (self.unshuffle * self.unshuffle);
+        (64 << 20) + positions * self.features * BYTES_PER_FEATURE
+    }
+
     /// A published variant: `"S-1"`, `"S-2"`, `"S-3"`, `"M-1"`, `"M-2"` or `"M-3"` (any case, the hyphen may be left
     /// out), with the three supervision scales of the released weights.
     #[must_use]
@@ -81,11 +113,13 @@ impl Config {
             high_res_stages: 2,
             tile_hr: 16,
             tile_lr: 8,
+            unshuffle: 1,
             size: None,
         })
     }
 
-    /// Reads the hyper-parameters off the names and shapes of a checkpoint.
+    /// Reads the hyper-parameters off the names and shapes of a checkpoint. `unshuffle` leaves no trace in them: it is
+    /// taken to be 1, as in every published checkpoint.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] when the tensors are not those of a MAXIM.
@@ -142,6 +176,7 @@ impl Config {
             high_res_stages: sides.iter().take_while(|&&s| s == tile_hr).count(),
             tile_hr,
             tile_lr: bottom.first().copied().unwrap_or(0).isqrt(),
+            unshuffle: 1,
             size: None,
         };
         config.validate()?;
@@ -157,14 +192,20 @@ impl Config {
     /// Cells and pixels per side at a level (`depth` is the bottom).
     #[must_use]
     pub fn tile(&self, level: usize) -> usize {
-        if level < self.high_res_stages { self.tile_hr } else { self.tile_lr }
+        if level < self.high_res_stages.min(self.depth) { self.tile_hr } else { self.tile_lr }
+    }
+
+    /// Channels of the pictures that the layers see: those of the picture, for each phase.
+    #[must_use]
+    pub fn packed_channels(&self) -> usize {
+        self.in_channels * self.unshuffle * self.unshuffle
     }
 
     /// Heights and widths must be multiples of this: 64 in the published variants.
     #[must_use]
     pub fn multiple(&self) -> usize {
         let levels = (0..=self.depth).map(|level| self.tile(level) << level);
-        levels.fold(1, |least, n| least / gcd(least, n.max(1)) * n.max(1))
+        levels.fold(1, |least, n| least / gcd(least, n.max(1)) * n.max(1)) * self.unshuffle
     }
 
     /// Whether the numbers can belong together.
@@ -189,6 +230,7 @@ impl Config {
         within("num_supervision_scales", self.num_supervision_scales, 1, self.depth)?;
         within("tile_hr", self.tile_hr, 1, 64)?;
         within("tile_lr", self.tile_lr, 1, 64)?;
+        within("unshuffle", self.unshuffle, 1, 4)?;
         if let Some(size) = self.size
             && size.iter().any(|&n| n == 0 || !n.is_multiple_of(self.multiple()))
         {

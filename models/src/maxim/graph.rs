@@ -4,12 +4,15 @@ use super::config::Config;
 use super::layers::{Linear, Net, Rows, Term};
 use super::weights::Weights;
 use super::{INPUT, OUTPUT, Outputs};
-use crate::onnx::{Builder, Dim, Graph, Port, Precision};
+use crate::onnx::{Attribute, Builder, Dim, Graph, Port, Precision};
 
 /// The graph of `config`.
 pub fn build(config: &Config, weights: &Weights<'_>, precision: Precision, outputs: Outputs) -> Graph {
-    let net = Net::new(Builder::new("MAXIM", precision), config, weights, INPUT);
-    let mut maxim = Maxim { net, outputs, ports: Vec::new() };
+    let mut b = Builder::new("MAXIM", precision);
+    b.scope("input");
+    let input = phases(&mut b, "SpaceToDepth", INPUT, config.unshuffle);
+    let net = Net::new(b, config, weights, &input);
+    let mut maxim = Maxim { net, input, outputs, ports: Vec::new() };
     maxim.stages();
     let ports = std::mem::take(&mut maxim.ports);
     let mut graph = maxim.net.b.finish();
@@ -35,8 +38,18 @@ pub fn build(config: &Config, weights: &Weights<'_>, precision: Precision, outpu
     graph
 }
 
+/// Between a picture and its phase images, `[N, f²·C, H/f, W/f]` with channel `(a·f + b)·C + c` for phase (a, b).
+fn phases(b: &mut Builder, op: &'static str, value: &str, factor: usize) -> String {
+    if factor == 1 {
+        return value.to_owned();
+    }
+    b.node(op, &[value], &[("blocksize", Attribute::Int(factor as i64))])
+}
+
 struct Maxim<'a> {
     net: Net<'a>,
+    /// The input, as phase images where the configuration has them.
+    input: String,
     outputs: Outputs,
     /// Names of the outputs, when all are wanted.
     ports: Vec<String>,
@@ -78,14 +91,14 @@ impl Maxim<'_> {
     /// The input shrunk to a level: pixels 1, 3, 5, … or 2, 6, 10, … (`jax.image.resize`, nearest).
     fn shrunk(&mut self, level: usize) -> String {
         if level == 0 {
-            return INPUT.to_owned();
+            return self.input.clone();
         }
         let b = &mut self.net.b;
         b.scope("input");
         let step = 1i64 << level;
         let (start, end) = (b.ints(&[step / 2, step / 2]), b.ints(&[i64::MAX, i64::MAX]));
         let (axes, steps) = (b.ints(&[2, 3]), b.ints(&[step, step]));
-        b.node("Slice", &[INPUT, &start, &end, &axes, &steps], &[])
+        b.node("Slice", &[&self.input, &start, &end, &axes, &steps], &[])
     }
 
     fn input_features(&mut self, stage: usize, inputs: &[String], passed: &Passed) -> Vec<Rows> {
@@ -95,7 +108,7 @@ impl Maxim<'_> {
             let c = config.channels(level);
             let path = format!("stage_{stage}_input_conv_{level}");
             self.net.b.scope(path.clone());
-            let image = self.net.convolution(&path, input, config.in_channels, c, 3);
+            let image = self.net.convolution(&path, input, config.packed_channels(), c, 3);
             let mut x = self.net.rows(&image, c, level);
             if let Some(before) = passed.features.get(level) {
                 x = self.crossed(&format!("stage_{stage}_input_fuse_sam_{level}"), &x, before);
@@ -259,7 +272,7 @@ impl Maxim<'_> {
 
     /// The picture and the features of a level for the next stage.
     fn supervised(&mut self, stage: usize, level: usize, d: &Rows, input: &str) -> Rows {
-        let (c, channels) = (d.channels, self.net.config.in_channels);
+        let (c, channels) = (d.channels, self.net.config.packed_channels());
         let path = format!("stage_{stage}_supervised_attention_module_{level}");
         self.net.b.scope(path.clone());
         let x = self.net.image(d);
@@ -281,11 +294,16 @@ impl Maxim<'_> {
         let path = format!("stage_{stage}_output_conv_{level}");
         self.net.b.scope(path.clone());
         let x = self.net.image(d);
-        let change = self.net.convolution(&path, &x, d.channels, self.net.config.in_channels, 3);
-        if self.outputs == Outputs::Restored {
+        let config = self.net.config;
+        let change = self.net.convolution(&path, &x, d.channels, config.packed_channels(), 3);
+        if self.outputs == Outputs::All {
+            self.picture(stage, level, &change, input);
+        } else if config.unshuffle == 1 {
             self.net.b.named("Add", &[&change, input], &[], OUTPUT);
         } else {
-            self.picture(stage, level, &change, input);
+            let sum = self.net.b.node("Add", &[&change, input], &[]);
+            let blocks = [("blocksize", Attribute::Int(config.unshuffle as i64))];
+            self.net.b.named("DepthToSpace", &[&sum], &blocks, OUTPUT);
         }
     }
 
@@ -294,7 +312,8 @@ impl Maxim<'_> {
         if self.outputs == Outputs::All {
             let k = self.net.config.num_supervision_scales - 1 - level;
             let name = format!("stage{stage}_out{k}");
-            self.net.b.named("Identity", &[&sum], &[], &name);
+            let whole = phases(&mut self.net.b, "DepthToSpace", &sum, self.net.config.unshuffle);
+            self.net.b.named("Identity", &[&whole], &[], &name);
             self.ports.push(name);
         }
         sum

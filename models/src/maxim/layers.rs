@@ -102,7 +102,8 @@ pub struct Net<'a> {
 }
 
 impl<'a> Net<'a> {
-    /// An empty graph with the sizes of all levels of `input` (`[N, C, H, W]`).
+    /// A graph begun by `b` with the sizes of all levels of `input` (`[N, C, H, W]`, as phase images where the
+    /// configuration has them).
     pub fn new(mut b: Builder, config: &'a Config, weights: &'a Weights<'a>, input: &str) -> Self {
         b.scope("sizes");
         let mut dim = |axis: i64| {
@@ -111,7 +112,7 @@ impl<'a> Net<'a> {
         };
         let batch = dim(0);
         let whole = match config.size {
-            Some(size) => size.map(Size::Known),
+            Some(size) => size.map(|n| Size::Known(n / config.unshuffle)),
             None => [dim(2), dim(3)],
         };
         let mut net = Self { b, config, weights, batch, sizes: vec![whole], shapes: HashMap::new() };

@@ -17,6 +17,8 @@ impl Table {
     pub(super) fn new(output: &Output) -> Self {
         match output {
             Output::Softmax { classes } => Self::Largest(classes.clone()),
+            // `PatchSegmenter::fault` lets no such pack through.
+            Output::Picture { .. } => Self::Largest(Vec::new()),
             Output::Sigmoid { channels, threshold, rules } => {
                 let bit = |name: &String| channels.iter().position(|c| c == name).map_or(0, |n| 1u32 << n);
                 Self::Regions {

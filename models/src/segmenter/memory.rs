@@ -10,9 +10,6 @@ use crate::manifest::Manifest;
 /// (4 channels, 128³) was measured at 713 MB for the whole process, 340 bytes per voxel.
 const RUNTIME_BYTES_PER_VOXEL: u64 = 340;
 
-/// Part of the free memory that a run may take; the rest is for the system and for estimates that are off.
-const USABLE: f64 = 0.9;
-
 /// Voxels of the image that are turned into labels at a time.
 pub(super) const SLAB_VOXELS: usize = 4 << 20;
 
@@ -99,9 +96,7 @@ impl Need {
 /// # Errors
 /// A memory error with the numbers of the thriftiest strategy.
 pub(super) fn choose(need: &Need, m: &Manifest, limits: Limits) -> Result<(Strategy, u64, u64)> {
-    let available = limits.memory_bytes.unwrap_or_else(|| {
-        inference::memory::available_bytes().map_or(u64::MAX, |free| (free as f64 * USABLE) as u64)
-    });
+    let available = limits.usable_bytes();
     let mut batch = m.tiles.batch;
     loop {
         let strategy = if batch > 0 { Strategy::Whole { batch } } else { Strategy::Layers };

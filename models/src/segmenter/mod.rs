@@ -27,7 +27,10 @@ use inference::tiles::{Plan, run_tiles, run_tiles_in_layers};
 use ndarray::{Array3, Array4, Axis, s};
 
 use crate::error::{Error, Result};
-use crate::family::{Case, Estimate, Family, Finished, Limits, Output, Strategy, Timings, channel_count};
+use crate::family::{
+    self, Case, Estimate, Family, Finished, Limits, Output, Strategy, Timings, channel_count, describe_ports,
+    of_another_family,
+};
 use crate::manifest::{Interpolate, Manifest, When};
 use crate::pack::ModelPack;
 
@@ -103,18 +106,18 @@ impl Family for PatchSegmenter {
         "3-D segmentation in tiles (SegFormer3D)"
     }
 
+    fn fault(&self, m: &Manifest) -> Option<(String, String)> {
+        (m.output.is_picture() || m.tiles.multiple.is_some()).then(|| {
+            let found = "a picture as output, or tiles of several sizes".to_owned();
+            (
+                found,
+                "activation = “softmax” or “sigmoid”, and no multiple: this family labels voxels".to_owned(),
+            )
+        })
+    }
+
     fn fits(&self, pack: &ModelPack, net: &dyn Net) -> Result<()> {
         let m = &pack.manifest;
-        let describe = |ports: &[inference::net::Port]| {
-            let dims = |p: &inference::net::Port| {
-                p.dims
-                    .iter()
-                    .map(|d| d.map_or("?".to_owned(), |n| n.to_string()))
-                    .collect::<Vec<_>>()
-                    .join("×")
-            };
-            ports.iter().map(|p| format!("{} {}", p.name, dims(p))).collect::<Vec<_>>().join(", ")
-        };
         let agrees = |dims: &[Option<usize>], channels: usize| {
             let wanted = [
                 None,
@@ -135,7 +138,11 @@ impl Family for PatchSegmenter {
         let [d, h, w] = m.tiles.patch;
         Err(Error::pack(
             &pack.place(),
-            format!("a network with inputs {} and outputs {}", describe(inputs), describe(outputs)),
+            format!(
+                "a network with inputs {} and outputs {}",
+                describe_ports(inputs),
+                describe_ports(outputs)
+            ),
             format!(
                 "one input N×{}×{d}×{h}×{w} and an output N×{}×{d}×{h}×{w}",
                 m.input.channels.len(),
@@ -166,12 +173,12 @@ impl Family for PatchSegmenter {
         })
     }
 
-    fn prepare(&self, pack: &ModelPack, case: Case, limits: Limits, task: &Task) -> Result<Prepared> {
+    fn prepare(&self, pack: &ModelPack, case: Case, limits: Limits, task: &Task) -> Result<family::Prepared> {
         let start = Instant::now();
         let m = &pack.manifest;
         task.at("Preparing", 0.0)?;
         let first = check_volumes(m, &case)?.grid;
-        let Case { name, channels, mut notices } = case;
+        let Case { name, channels, mut notices, .. } = case;
         let meta = channels[0].meta.clone();
         let full = working_grid(&first, m)?;
         geometry::remark(&first, &full, m, &mut notices);
@@ -213,7 +220,7 @@ impl Family for PatchSegmenter {
             ));
             timings.add("prepare", start);
             common.timings = timings;
-            return Ok(Prepared { common, input: None });
+            return Ok(family::Prepared::Segmenter(Box::new(Prepared { common, input: None })));
         }
         let working = common.placement.working;
         let [d, h, w] = working.shape_kji();
@@ -246,14 +253,24 @@ impl Family for PatchSegmenter {
         }
         timings.add("prepare", start);
         common.timings = timings;
-        Ok(Prepared { common, input: Some(input) })
+        Ok(family::Prepared::Segmenter(Box::new(Prepared { common, input: Some(input) })))
     }
 
-    fn infer(&self, pack: &ModelPack, prepared: Prepared, net: &mut dyn Net, task: &Task) -> Result<Scored> {
+    fn infer(
+        &self,
+        pack: &ModelPack,
+        prepared: family::Prepared,
+        net: &mut dyn Net,
+        task: &Task,
+    ) -> Result<family::Scored> {
         let start = Instant::now();
-        let Prepared { mut common, input } = prepared;
+        let family::Prepared::Segmenter(prepared) = prepared else {
+            return Err(of_another_family(pack.id()));
+        };
+        let Prepared { mut common, input } = *prepared;
+        let scored = |common, scores| Ok(family::Scored::Segmenter(Box::new(Scored { common, scores })));
         let Some(input) = input else {
-            return Ok(Scored { common, scores: Scores::Nothing });
+            return scored(common, Scores::Nothing);
         };
         let m = &pack.manifest;
         let (_, d, h, w) = input.dim();
@@ -289,12 +306,13 @@ impl Family for PatchSegmenter {
             }
         };
         common.timings.add("infer", start);
-        Ok(Scored { common, scores })
+        scored(common, scores)
     }
 
-    fn finish(&self, pack: &ModelPack, scored: Scored, task: &Task) -> Result<Finished> {
+    fn finish(&self, pack: &ModelPack, scored: family::Scored, task: &Task) -> Result<Finished> {
         let start = Instant::now();
-        let Scored { mut common, scores } = scored;
+        let family::Scored::Segmenter(scored) = scored else { return Err(of_another_family(pack.id())) };
+        let Scored { mut common, scores } = *scored;
         let m = &pack.manifest;
         task.at("Finishing", 0.0)?;
         let place = &common.placement;

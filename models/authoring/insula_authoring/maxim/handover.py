@@ -22,10 +22,21 @@ intended_use = "Research. It may remove or invent fine detail. Not a medical dev
 licence = "MIT OR Apache-2.0"
 citation = "Tu et al., MAXIM: Multi-Axis MLP for Image Processing, CVPR 2022."
 
+[input]
+axes = "stored"
+[[input.channel]]
+name = "image"
+
 # The network was trained on tiles of this size; its global branch mixes cells of an eighth of a tile.
 [tiles]
-patch = [{tile}, {tile}]
+patch = [1, {tile}, {tile}]
 overlap = {overlap}
+blend = "ramp"
+
+[output]
+activation = "none"
+task = "denoising"
+channels = {in_channels}
 
 [network]
 in_channels = {in_channels}

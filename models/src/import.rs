@@ -376,7 +376,9 @@ fn maxim_network(i: &Ingredients<'_>, settings: &mut toml::Table) -> Result<(Vec
     let table = toml::Table::try_from(&config);
     *settings =
         table.map_err(|e| Error::pack(i.preset, e.to_string(), "a configuration", "Correct the preset"))?;
-    Ok((network, config.runtime_bytes([h, w])))
+    // The weights once as they are, and once as the runtime packs them.
+    let bytes = config.runtime_bytes([h, w]) + 2 * network.len();
+    Ok((network, bytes))
 }
 
 fn file_row(role: &str, name: &str, bytes: &[u8]) -> Vec<toml::Value> {

@@ -189,8 +189,10 @@ fn tiles_of_the_denoiser_leave_no_seams() {
                 let place = if borders.contains(&x) { &mut at } else { &mut elsewhere };
                 *place = place.max(largest);
             }
-            println!("{name}, axis {axis}: largest step {at} at borders, {elsewhere} elsewhere");
-            assert!(at - elsewhere <= 1.0 / 255.0, "{name}, axis {axis}: {at} {elsewhere}");
+            assert!(
+                at - elsewhere <= 1.0 / 255.0,
+                "{name}, axis {axis}: {at} at borders, {elsewhere} elsewhere"
+            );
         }
     }
 }

@@ -15,6 +15,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let packs = Path::new(env!("CARGO_MANIFEST_DIR")).join("packs");
     let text = |name: &str| std::fs::read_to_string(packs.join(&id).join(name)).ok();
     let mut options = ImportOptions::new(Preset::Toml(folder.join("preset.toml")), id.clone(), &packs);
+    let preset: toml::Table = toml::from_str(&std::fs::read_to_string(folder.join("preset.toml"))?)?;
+    if let Some(family) = preset.get("family").and_then(toml::Value::as_str) {
+        options.family = family.to_owned();
+    }
     options.precision = Precision::F16;
     options.replace = true;
     options.may_be_bundled = true;

@@ -307,7 +307,7 @@ pub enum Output {
     /// A segmentation on the grid of the first input.
     Labels(LabelMap),
     /// A restored image on the grid and in the stored type of the input.
-    Image(Box<Restored>),
+    Image(Restored),
 }
 
 impl Output {

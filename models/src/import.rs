@@ -28,10 +28,12 @@ pub static PRESETS: &[(&str, &str)] = &[
 struct Importer {
     /// [`crate::Family::id`].
     family: &'static str,
-    /// Makes the ONNX file and says what ONNX Runtime takes for a tile, in bytes. The table is the `[network]` section, which
-    /// may be completed.
-    network: fn(&Ingredients<'_>, &mut toml::Table) -> Result<(Vec<u8>, usize)>,
+    /// Makes the network. The table is the `[network]` section, which may be completed.
+    network: fn(&Ingredients<'_>, &mut toml::Table) -> Result<Made>,
 }
+
+/// An ONNX file, and what ONNX Runtime takes for a tile, in bytes.
+type Made = (Vec<u8>, usize);
 
 /// What a network is made of.
 struct Ingredients<'a> {
@@ -312,7 +314,7 @@ fn section<C: serde::de::DeserializeOwned>(i: &Ingredients<'_>, what: &str) -> R
     })
 }
 
-fn segformer3d_network(i: &Ingredients<'_>, _: &mut toml::Table) -> Result<(Vec<u8>, usize)> {
+fn segformer3d_network(i: &Ingredients<'_>, _: &mut toml::Table) -> Result<Made> {
     let m = i.manifest;
     let mut config: segformer3d::Config = section(i, "SegFormer3D")?;
     // Tiles are all of one size, and the network is faster when it knows.
@@ -331,7 +333,7 @@ fn segformer3d_network(i: &Ingredients<'_>, _: &mut toml::Table) -> Result<(Vec<
     Ok((network, voxels * SEGFORMER3D_BYTES_PER_VOXEL))
 }
 
-fn maxim_network(i: &Ingredients<'_>, settings: &mut toml::Table) -> Result<(Vec<u8>, usize)> {
+fn maxim_network(i: &Ingredients<'_>, settings: &mut toml::Table) -> Result<Made> {
     let (m, path) = (i.manifest, &i.loaded.path);
     let mut config = match i.variant {
         None if settings.is_empty() => maxim::Config::of_checkpoint(i.loaded)?,
@@ -376,7 +378,9 @@ fn maxim_network(i: &Ingredients<'_>, settings: &mut toml::Table) -> Result<(Vec
     let table = toml::Table::try_from(&config);
     *settings =
         table.map_err(|e| Error::pack(i.preset, e.to_string(), "a configuration", "Correct the preset"))?;
-    Ok((network, config.runtime_bytes([h, w])))
+    // The weights once as they are, and once as the runtime packs them.
+    let bytes = config.runtime_bytes([h, w]) + 2 * network.len();
+    Ok((network, bytes))
 }
 
 fn file_row(role: &str, name: &str, bytes: &[u8]) -> Vec<toml::Value> {

@@ -624,7 +624,7 @@ impl Manifest {
             }
             Output::Softmax { .. } => {}
             Output::Picture { channels, peak, .. } => {
-                if !matches!(channels, 1 | 3) || !(*peak > 0.0 && *peak <= 100.0) {
+                if !(matches!(channels, 1 | 3) && *peak > 0.0 && *peak <= 100.0) {
                     return Some((
                         format!("a picture of {channels} channels with peak = {peak}"),
                         "1 or 3 channels, and a percentile above 0 and up to 100".to_owned(),

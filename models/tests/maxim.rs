@@ -265,7 +265,7 @@ fn official_pictures_of_odd_sizes_come_out_alike() {
         let image = at("image");
         let chw = image.mapv(|v| v / 255.0).permuted_axes([2, 0, 1]).insert_axis(Axis(1));
         let tiling = Tiling::new(&pack.manifest.tiles, [h, w]).expect("a plan");
-        let found = tiling.run(&mut net, chw.view(), 1, &Task::silent()).expect("it runs");
+        let found = tiling.run(&mut net, &chw.view(), 1, &Task::silent()).expect("it runs");
         let found = found.index_axis_move(Axis(1), 0).permuted_axes([1, 2, 0]);
         let expected = at("pred");
         let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);

@@ -112,7 +112,7 @@ impl Files {
         for entry in entries {
             match entry {
                 Ok(e) if e.file_type().is_file() && is_wanted(e.path(), self.takes_pictures) => {
-                    self.add(e.into_path())
+                    self.add(e.into_path());
                 }
                 Ok(e) if e.file_type().is_file() && may_be_dicom(e.path()) => self.add_dicom(e.into_path()),
                 Ok(_) => {}

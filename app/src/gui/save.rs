@@ -33,9 +33,19 @@ impl App {
 
     fn ask_where(&mut self, ctx: &Context, id: LayerId) {
         let Some(layer) = self.document.scene.layer(id) else { return };
-        let stem =
-            formats::registry::stem(Path::new(&layer.name)).to_string_lossy().replace(['/', '\\'], "_");
-        let suffix = if layer.labels().is_some() && !stem.ends_with("seg") { "_seg" } else { "" };
+        // A mark that a layer's name ends with would make a poor file name.
+        let marked = format!(" – {}", super::restore::MARK);
+        let (name, is_restored) = match layer.name.strip_suffix(&marked) {
+            Some(name) => (name, true),
+            None => (layer.name.as_str(), false),
+        };
+        let stem = formats::registry::stem(Path::new(name)).to_string_lossy().replace(['/', '\\'], "_");
+        let suffix = match () {
+            () if is_restored => "_restored",
+            () if layer.labels().is_some() && !stem.ends_with("seg") => "_seg",
+            () => "",
+        };
+        let ending = if is_restored && self.document.is_flat() { "png" } else { "nii.gz" };
         let dicom = match layer.content {
             Content::Labels(_) => "DICOM segmentation",
             Content::Image(_) => "DICOM series (derived), a folder of this name",
@@ -46,12 +56,13 @@ impl App {
             Ask {
                 purpose: Purpose::SaveLayer(id),
                 title: "Save as".to_owned(),
-                name: format!("{}{suffix}.nii.gz", stem.replace(' ', "_")),
+                name: format!("{}{suffix}.{ending}", stem.replace(' ', "_")),
                 folder,
                 filters: vec![
                     ("NIfTI".to_owned(), vec!["nii.gz".to_owned(), "nii".to_owned(), "gz".to_owned()]),
                     ("NRRD".to_owned(), vec!["nrrd".to_owned()]),
                     ("MetaImage".to_owned(), vec!["mha".to_owned()]),
+                    ("Pictures".to_owned(), vec!["png".to_owned(), "tiff".to_owned()]),
                     ("FreeSurfer MGH".to_owned(), vec!["mgz".to_owned(), "mgh".to_owned()]),
                     (dicom.to_owned(), vec!["dcm".to_owned()]),
                     ("All files".to_owned(), vec!["*".to_owned()]),

@@ -471,7 +471,10 @@ pub fn save(layer: LayerId, content: &Saved, path: &Path, task: &Task) -> anyhow
         Saved::Image(image) => formats::save(Content::Image(image), path, task)?,
         Saved::Series(volume) => {
             // A folder of the name without `.dcm`. Its first file stands for the series.
-            let (files, _) = crate::dicom::write_series(volume, None, "", &path.with_extension(""), task)?;
+            // A restored image says so in the series, too.
+            let is_restored = models::restorer::is_restored(&volume.meta);
+            let what = if is_restored { volume.meta.description.as_str() } else { "" };
+            let (files, _) = crate::dicom::write_series(volume, None, what, &path.with_extension(""), task)?;
             return Ok(Product::Saved(layer, files.into_iter().next().unwrap_or_default()));
         }
     }

@@ -190,3 +190,17 @@ def test_written_checkpoint_reads_back(tmp_path):
         back = weights.paths(weights.restore(tmp_path / name).state_dict())
         assert back.keys() == state.keys()
         assert all((back[k] - v).abs().max() <= tolerance * max(1.0, v.abs().max()) for k, v in state.items())
+
+
+def test_the_fixture_of_the_rust_test_is_still_what_this_network_answers(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    from insula_authoring.maxim import fixture
+
+    monkeypatch.setattr("sys.argv", ["fixture", str(tmp_path / "again.npz")])
+    fixture.main()
+    stored = np.load(Path(__file__).resolve().parents[2] / "tests/fixtures/maxim_unshuffle.npz")
+    again = np.load(tmp_path / "again.npz")
+    assert sorted(stored.files) == sorted(again.files)
+    for name in stored.files:
+        np.testing.assert_allclose(again[name], stored[name], atol=2e-5)

@@ -258,7 +258,7 @@ impl Family for Restorer {
         timings.add("finish", start);
         Ok(Finished {
             name,
-            output: Output::Image(Box::new(Restored { volume: result, report })),
+            output: Output::Image(Restored { volume: result, report }),
             notices,
             timings,
             tiles,
@@ -290,6 +290,6 @@ fn check_case<'a>(m: &Manifest, case: &'a Case) -> Result<&'a Volume> {
 }
 
 /// Adds `part` of `plane` (`[y, x]`) to where it was cut from.
-fn add(to: ndarray::ArrayViewMut2<'_, f32>, plane: ndarray::ArrayView2<'_, f32>, part: f32) {
+fn add(to: ndarray::ArrayViewMut2<'_, f32>, plane: &ndarray::ArrayView2<'_, f32>, part: f32) {
     Zip::from(to).and(plane).for_each(|t, &v| *t += part * v);
 }

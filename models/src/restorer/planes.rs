@@ -45,11 +45,11 @@ impl Tiling {
     pub fn run(
         &self,
         net: &mut dyn Net,
-        picture: ArrayView4<'_, f32>,
+        picture: &ArrayView4<'_, f32>,
         batch: usize,
         task: &Task,
     ) -> Result<Array4<f32>> {
-        let padded = pad::reflected(picture, self.padding);
+        let padded = pad::reflected(*picture, self.padding);
         let answer = run_tiles(net, padded.view(), &self.plan.with_batch(batch), task)?;
         Ok(pad::cropped(answer.view(), self.padding).to_owned())
     }
@@ -148,10 +148,10 @@ impl<'a> Work<'a> {
             let colours: Vec<_> = (0..self.restored.len())
                 .map(|c| values::plane(self.volume, axis, n, c, self.scale))
                 .collect();
-            if colours.iter().all(|c| values::is_constant(c.view())) {
+            if colours.iter().all(values::is_constant) {
                 self.unchanged += 1;
                 for (to, plane) in self.restored.iter_mut().zip(&colours) {
-                    super::add(to.index_axis_mut(Axis(2 - axis), n), plane.view(), part);
+                    super::add(to.index_axis_mut(Axis(2 - axis), n), &plane.view(), part);
                 }
                 continue;
             }
@@ -163,14 +163,14 @@ impl<'a> Work<'a> {
                 // Progress of the tiles of one slice, within that of all.
                 let done = (number * count * passes.len() + n * passes.len() + p) as f32 / whole;
                 let inner = task.part(done, 1.0 / whole);
-                let answer = tiling.run(net, picture.view(), self.batch, &inner)?;
+                let answer = tiling.run(net, &picture.view(), self.batch, &inner)?;
                 self.tiles += tiling.plan.count();
                 // A grey image that went in three times comes back as the mean of three answers.
                 let copies = if self.restored.len() < pass.len() { pass.len() } else { 1 };
                 let share = part / copies as f32;
                 for (answer, &colour) in answer.outer_iter().zip(pass) {
                     let to = self.restored[colour].index_axis_mut(Axis(2 - axis), n);
-                    super::add(to, answer.index_axis(Axis(0), 0), share);
+                    super::add(to, &answer.index_axis(Axis(0), 0), share);
                 }
             }
         }

@@ -51,10 +51,10 @@ impl Region {
             return Err(Error::Argument(format!("a piece up to voxel {end:?} of an image of {whole:?}")));
         }
         let [i, j, k] = [0, 1, 2].map(|a| self.start_ijk[a]..end[a]);
-        fn wrap<T: Element>(a: ndarray::ArrayView3<'_, T>) -> formats::Voxels {
+        fn wrap<T: Element>(a: &ndarray::ArrayView3<'_, T>) -> formats::Voxels {
             T::wrap(a.to_owned().into_shared())
         }
-        let voxels = for_any!(&volume.voxels, a => wrap(a.slice(s![k, j, i])));
+        let voxels = for_any!(&volume.voxels, a => wrap(&a.slice(s![k, j, i])));
         let grid = volume.grid.window(self.start_ijk.map(|n| n as i64), self.size_ijk);
         Ok(Volume { voxels, grid, scaling: volume.scaling, meta: volume.meta.clone() })
     }

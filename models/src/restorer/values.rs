@@ -4,7 +4,7 @@ use formats::voxels::Scalar;
 use formats::{AffineSource, Scaling, Shared, Volume, Voxels, for_scalar};
 use inference::noise;
 use inference::normalise::{Of, percentiles};
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array2, Array3, Axis};
 use rayon::prelude::*;
 
 use crate::manifest::Output;
@@ -102,7 +102,7 @@ pub(super) fn noise(volume: &Volume, axis: usize) -> Option<f64> {
 }
 
 /// Whether all values of a plane are alike.
-pub(super) fn is_constant(plane: ArrayView2<'_, f32>) -> bool {
+pub(super) fn is_constant(plane: &Array2<f32>) -> bool {
     plane.first().is_none_or(|first| plane.iter().all(|v| v == first))
 }
 

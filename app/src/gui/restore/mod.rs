@@ -7,9 +7,9 @@ use models::restorer::is_restored;
 use models::{Restoring, Slices};
 use viewer::LayerId;
 
-use super::App;
 use super::theme::{ACCENT, WARNING};
 use super::work::RestoredImage;
+use super::{App, Tab};
 use crate::commands::Command;
 
 pub use preview::Previewed;
@@ -321,7 +321,12 @@ impl App {
 
     /// Restores the active image.
     pub(super) fn restore_active(&mut self, ctx: &Context) {
-        let (Some(layer), Some(n)) = (self.to_restore(), self.restorer()) else { return };
+        let Some(layer) = self.to_restore() else { return };
+        let Some(n) = self.restorer() else {
+            // The page says what to do.
+            self.shown.tab = Tab::Restore;
+            return;
+        };
         if self.is_still_loading(ctx, layer) {
             return;
         }

@@ -267,10 +267,10 @@ impl App {
             RowAction::Show(id, visible) => self.change_row(layer, id, |e| e.visible = visible),
             // The picker gives a colour per step of the pointer: one step to undo, until something else is done.
             RowAction::Colour(id, rgb) => {
-                self.set_entry(layer, id, &format!("Colour of label {id}"), true, |e| e.rgb = rgb)
+                self.set_entry(layer, id, &format!("Colour of label {id}"), true, |e| e.rgb = rgb);
             }
             RowAction::Rename(id, name) => {
-                self.set_entry(layer, id, "Rename label", false, |e| e.name = name)
+                self.set_entry(layer, id, "Rename label", false, |e| e.name = name);
             }
             RowAction::Solo(id) => {
                 self.change_row(layer, id, |e| e.visible = true);

@@ -198,7 +198,12 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
     inference::threads::use_threads(segmenter.threads());
     let manifest = segmenter.manifest().clone();
     let options = Options {
-        format: batch.format.map_or_else(|| record::SUITABLE.to_owned(), |f| f.ending().to_owned()),
+        format: match batch.format {
+            Some(format) => format.ending(),
+            None if restores => record::SUITABLE,
+            None => OutputFormat::NiiGz.ending(),
+        }
+        .to_owned(),
         quicklook: batch.quicklook,
         restoring: restores.then_some(batch.restoring),
     };

@@ -94,7 +94,7 @@ pub struct ProviderUsed {
     pub why: String,
 }
 
-/// The format that suits each result: for volumes `nii.gz`; for pictures `png`, or `tiff` where PNG cannot hold their type.
+/// The format that suits each restored image: for volumes `nii.gz`; for pictures `png`, or `tiff` where PNG cannot hold their type.
 pub const SUITABLE: &str = "auto";
 
 /// Options that change the outputs.

@@ -26,12 +26,6 @@ class Memory:
     coarse: list[Tensor]  # (B, mask_dim, h w): mask features on the level's grid
     masks: Tensor  # (B, mask_dim, H/4, W/4): mask features
 
-    def expand(self, n: int) -> Memory:
-        """Each image n times in a row, for n prompts."""
-        again = lambda x: x.repeat_interleave(n, 0)
-        return Memory([again(k) for k in self.keys], [again(v) for v in self.values], [again(c) for c in self.coarse],
-                      again(self.masks))
-
 
 @dataclass
 class Trace:
@@ -126,17 +120,18 @@ class Predictor(nn.Module):
 
     def _run(self, memory: Memory, x: Tensor, position: Tensor, masked: int, pooled: bool, seen: Tensor | None = None,
              words: Tensor | None = None, open_row: int | None = None, away: list[Tensor] | None = None) -> Trace:
-        """The layers. The first `masked` rows look inside their own masks only, the rest of them everywhere.
+        """The layers, for one or more sets of rows (B P, rows, C) for each image of the memory (B). The first `masked` rows look inside their own masks only, the rest of them everywhere.
 
         seen: bool (rows, rows), True where a row is blocked from another; words: rows that join after the look at the
         image and leave after the layer, their position being their first content, kept apart by `seen` just as it is
         shaped; open_row: the row whose mask never blocks; away: per level, bool (h w), True where the rows after
         `masked` do not look."""
-        trace, text = Trace(), words
+        trace, text, images = Trace(), words, len(memory.masks)
+        together = lambda y: y.reshape(images, -1, y.shape[-1])  # all rows that look at one image
         for i in range(self.config.decoder_layers + 1):
             level = i % 3
             embedded = self.mask_embed(self.queries_out(x[:, :masked], pooled))
-            logits = embedded @ memory.coarse[level]
+            logits = (together(embedded) @ memory.coarse[level]).view(*embedded.shape[:2], -1)
             trace.rows.append(x)
             trace.logits.append(logits)
             if i == self.config.decoder_layers:
@@ -149,8 +144,9 @@ class Predictor(nn.Module):
                 rest = torch.zeros_like(blocked[:, :1]) if away is None else away[level][None, None]
                 blocked = torch.cat([blocked, rest.expand(len(x), x.shape[1] - masked, -1)], 1)
             trace.blocked.append(blocked)
-            x = self.transformer_cross_attention_layers[i](x, position, memory.keys[level], memory.values[level], blocked)
             n = x.shape[1]
+            x = self.transformer_cross_attention_layers[i](together(x), together(position), memory.keys[level],
+                                                           memory.values[level], together(blocked)).view(x.shape)
             if words is not None:
                 x = torch.cat([x, text], 1)
             where = position if words is None else torch.cat([position, words], 1)
@@ -187,20 +183,25 @@ class Predictor(nn.Module):
         return self.lang_encoder.logit_scale.exp() * unit(vectors) @ classes.t()
 
     def ground(self, memory: Memory, words: Tensor, absent: Tensor | None = None) -> tuple[dict[str, Tensor], Trace]:
-        """words: token vectors (B, N, D) of the phrases, not normalised, start and end tokens included; absent: bool
-        (B, N), True at padding.
+        """words: token vectors (B P, N, D) of the phrases, not normalised, start and end tokens included, P sets of phrases
+        for each image, which know nothing of each other; absent: bool (B P, N), True at padding.
 
-        vectors (B, Q - 1, D) and masks (B, Q - 1, H/4, W/4) as logits. The official model runs its own queries beside
+        vectors (B P, Q - 1, D) and masks (B P, Q - 1, H/4, W/4) as logits. The official model runs its own queries beside
         these; neither sees the other, so they are left out."""
         n = self.config.queries - 1
         hidden = None
         if absent is not None:
             hidden = F.pad(absent, (n, 0))[:, None, None]
-        trace = self._run(memory, *self._queries(len(memory.masks), n), masked=n, pooled=False, seen=hidden, words=words,
+        trace = self._run(memory, *self._queries(len(words), n), masked=n, pooled=False, seen=hidden, words=words,
                           open_row=0)
-        d = self.decoder_norm(trace.rows[-1])
-        return {"vectors": d @ self.class_embed,
-                "masks": torch.einsum("bqc,bchw->bqhw", self.mask_embed(d), memory.masks)}, trace
+        return {"vectors": self.decoder_norm(trace.rows[-1]) @ self.class_embed,
+                "masks": self.ground_masks(memory, trace.rows[-1])}, trace
+
+    def ground_masks(self, memory: Memory, x: Tensor) -> Tensor:
+        """Mask logits (B P, R, H/4, W/4) of grounding queries (B P, R, C) as they are after a layer."""
+        embedded = self.mask_embed(self.decoder_norm(x))
+        found = embedded.reshape(len(memory.masks), -1, embedded.shape[-1]) @ memory.masks.flatten(2)
+        return found.view(*x.shape[:2], *memory.masks.shape[2:])
 
     def caption_features(self, memory: Memory, words: Tensor, away: list[Tensor] | None = None) -> tuple[Tensor, Trace]:
         """words: vectors (B, N, D) of the tokens so far. Row t of the answer (B, N, D) names token t + 1 by its product

@@ -1,8 +1,13 @@
 """The ONNX graphs against the golden vectors and against the PyTorch network."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from test_xdecoder import SMALL, Golden, near
 
 onnx = pytest.importorskip("onnx")
@@ -175,3 +180,33 @@ def test_half_precision_matrices(tmp_path):
 
 def test_golden_configuration_is_read_off_the_checkpoint(golden):
     assert weights.config_of(golden.model.state_dict(), text_heads=4).to_dict() == from_official(golden.config["MODEL"]).to_dict()
+
+
+@pytest.mark.parametrize("kind", ["focal_dw", "focal"])
+def test_stored_networks(tmp_path, kind):
+    """The fixtures of the Rust graphs: what is stored, the graphs written here give."""
+    path = Path(__file__).resolve().parents[2] / f"tests/fixtures/xdecoder/small_{kind}.safetensors"
+    stored = load_file(path)
+    with safe_open(path, "pt") as f:
+        config = Config(**json.loads(f.metadata()["config"]))
+    model = XDecoder(config).eval()
+    weights.fill(model, {k: v.float() for k, v in stored.items() if not k.startswith(("in.", "out."))})
+    given = {k.removeprefix("in."): v.numpy() for k, v in stored.items() if k.startswith("in.")}
+    truth = {k.removeprefix("out."): v for k, v in stored.items() if k.startswith("out.")}
+    sessions = Sessions(model, tmp_path)
+    text, image = sessions("text", given), sessions("image", {"image": given["image"][None]})
+    segment, ground = sessions("segment", image | given), sessions("ground", image | given)
+    near(tensor(image.pop("pooled")[0]), truth["pooled"])
+    for name in ("mask_features", "coarse_0", "coarse_1", "coarse_2"):
+        near(tensor(image[name]), truth[name])
+    near(tensor(text["tokens"]), truth["tokens"])
+    near(tensor(text["sentences"]), truth["sentences"])
+    for name in ("logits", "masks", "vectors"):
+        near(tensor(segment[name]), truth[f"segment.{name}"])
+    near(tensor(ground["similarity"]), truth["ground.similarity"])
+    near(tensor(ground["masks"]), truth["ground.masks"][torch.from_numpy(ground["best"])])
+    away = {f"away_{i}": np.zeros((1, (2 << i) * (3 << i)), bool) for i in range(3)}
+    steps = len(truth["caption.logits"])
+    ids, rows = captioned(sessions, image, sessions("objects", image), int(given["start"][0]), steps, away)
+    assert ids == truth["caption.ids"].tolist()
+    near(tensor(np.stack(rows)), truth["caption.logits"])

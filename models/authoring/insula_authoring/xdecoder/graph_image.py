@@ -188,60 +188,60 @@ class Image(Rows):
         y = self.winograd(x, f"{path}.weight", cin, stride)
         return b.node("Add", y, b.turned(f"{path}.bias", "Reshape", b.ints(1, -1, 1, 1))) if bias else y
 
-    def band(self, stride: int, axis: int, output: bool) -> str:
-        """The transform of a whole axis of n pixels, n / 4 tiles t: of the input, row (r, t) holds BT[r, j] at column
-        4 t + j - 1 (what lies outside is the padding); of the output, row 4 t + i holds AT[i, r] at column (r, t)."""
+    def band(self, stride: int, output: bool) -> str:
+        """The transform of whole rows of n pixels, n / 4 tiles u, as a matrix they are multiplied with. Input, (n, (s, u)):
+        BT[s, j] at pixel 4 u + j - 1; what lies outside is the padding. Output, ((s, u), n): AT[j, s] at pixel 4 u + j."""
         b = self.b
-        key = ("band", stride, axis, output)
+        key = ("band", stride, output)
         if key in b.prepared:
             return b.prepared[key]
         scope, b.scope = b.scope, "winograd"
-        n = self.side(stride)[axis]
-        tiles = b.node("Div", n, b.ints(4))
-        pixel, tile = self.index(n), self.index(tiles)
-        table = np.zeros((6, 7), np.float32)  # the last column is for all that a tile does not touch
-        if output:
-            # Row: pixel p; column: (r, t). AT[p mod 4, r] where p div 4 is t.
-            table[:, :4] = AT.T
-            tile_of = b.node("Div", b.node("Unsqueeze", pixel, b.ints(1)), b.ints(4))
-            same = b.node("Equal", tile_of, b.node("Unsqueeze", tile, b.ints(0)))
-            within = b.node("Sub", b.node("Unsqueeze", pixel, b.ints(1)), b.node("Mul", tile_of, b.ints(4)))
-            place = b.node("Where", same, within, b.ints(6))  # (n, t)
-            found = b.node("Gather", b.constant("winograd.A", table), place, axis=1)  # (r, n, t)
-            found = b.node("Transpose", found, perm=[1, 0, 2])
-            found = b.node("Reshape", found, b.node("Concat", n, b.ints(-1), axis=0))
-        else:
-            table[:, :6] = BT
-            place = b.node("Add", b.node("Sub", b.node("Unsqueeze", pixel, b.ints(0)),
-                                         b.node("Mul", b.node("Unsqueeze", tile, b.ints(1)), b.ints(4))), b.ints(1))
-            outside = b.node("Or", b.node("Less", place, b.ints(0)), b.node("Greater", place, b.ints(5)))
-            place = b.node("Where", outside, b.ints(6), place)  # (t, n)
-            found = b.node("Gather", b.constant("winograd.B", table), place, axis=1)  # (r, t, n)
-            found = b.node("Reshape", found, b.node("Concat", b.ints(-1), n, axis=0))
-        if axis == 1:  # multiplies from the right
+        n = self.side(stride)[1]
+        pixel, tile = b.node("Unsqueeze", self.index(n), b.ints(0)), self.index(b.node("Div", n, b.ints(4)))
+        place = b.node("Sub", pixel, b.node("Mul", b.node("Unsqueeze", tile, b.ints(1)), b.ints(4)))  # (u, n)
+        matrix = AT.T if output else BT
+        if not output:
+            place = b.node("Add", place, b.ints(1))
+        outside = b.node("Or", b.node("Less", place, b.ints(0)), b.node("Greater", place, b.ints(matrix.shape[1] - 1)))
+        table = b.constant(f"winograd.{'A' if output else 'B'}", np.pad(matrix, ((0, 0), (0, 1))).astype(np.float32))
+        found = b.node("Gather", table, b.node("Where", outside, b.ints(matrix.shape[1]), place), axis=1)  # (s, u, n)
+        found = b.node("Reshape", found, b.node("Concat", b.ints(-1), n, axis=0))
+        if not output:
             found = b.node("Transpose", found, perm=[1, 0])
         b.scope = scope
         b.prepared[key] = found
         return found
 
     def winograd(self, x: str, kernel: str, cin: int, stride: int) -> str:
-        """The input's axes to (r, t) and (s, u), tiles t, u and places r, s in them; for each of the 36 (r, s) a product over
-        the channels; back. Kernels (out, in, 3, 3) become (36, out, in)."""
+        """Tiles of 4x4 pixels, t down and u across, each seen through a window of 6x6, transformed to places r, s. Columns
+        first, all of a row at once (band); then rows, by windows put together of the tiles and of one row of each
+        neighbour; for each of the 36 (r, s) a product over the channels; and back. Kernels (out, in, 3, 3) become
+        (36, out, in)."""
         b = self.b
-        cout = self.b.state[kernel].shape[0]
+        cout = b.state[kernel].shape[0]
         both = np.einsum("ra,sb->abrs", G, G).reshape(9, 36).astype(np.float32)
         kernel = b.turned(kernel, "Reshape", b.ints(-1, 9))
         kernel = b.turned(kernel, "MatMul", b.constant("winograd.G", both))
         kernel = b.turned(b.turned(kernel, "Transpose", perm=[1, 0]), "Reshape", b.ints(36, cout, cin))
-        tiles = [b.node("Div", n, b.ints(4)) for n in self.side(stride)]
-        x = b.node("MatMul", b.node("MatMul", self.band(stride, 0, False), x), self.band(stride, 1, False))
-        x = b.node("Reshape", x, b.node("Concat", b.ints(cin, 6), tiles[0], b.ints(6), tiles[1], axis=0))
-        x = b.node("Reshape", b.node("Transpose", x, perm=[1, 3, 0, 2, 4]), b.ints(36, cin, -1))
-        x = b.node("Reshape", b.node("MatMul", kernel, x), b.node("Concat", b.ints(6, 6, cout), *tiles, axis=0))
-        x = b.node("Transpose", x, perm=[2, 0, 3, 1, 4])
-        long = [b.node("Mul", t, b.ints(6)) for t in tiles]
-        x = b.node("Reshape", x, b.node("Concat", b.ints(1, cout), *long, axis=0))
-        return b.node("MatMul", b.node("MatMul", self.band(stride, 0, True), x), self.band(stride, 1, True))
+        down, across = (b.node("Div", n, b.ints(4)) for n in self.side(stride))
+        wide = b.node("Mul", across, b.ints(6))
+
+        x = b.node("MatMul", x, self.band(stride, False))  # (1, C, H, (s, u))
+        x = b.node("Reshape", x, b.node("Concat", b.ints(cin), down, b.ints(4), wide, axis=0))
+        row = lambda i: b.node("Slice", x, b.ints(i), b.ints(i + 1), b.ints(2))
+        above = b.node("Pad", row(3), b.ints(0, 1, 0, 0, 0, -1, 0, 0))  # of the tile before: shifted, zeros first
+        below = b.node("Pad", row(0), b.ints(0, -1, 0, 0, 0, 1, 0, 0))
+        windows = b.node("Concat", above, x, below, axis=2)
+        x = b.node("MatMul", b.constant("winograd.BT", BT.astype(np.float32)), windows)  # (C, t, r, (s, u))
+        x = b.node("Reshape", x, b.node("Concat", b.ints(cin), down, b.ints(6, 6), across, axis=0))
+        x = b.node("Reshape", b.node("Transpose", x, perm=[2, 3, 0, 1, 4]), b.ints(36, cin, -1))
+        x = b.node("MatMul", kernel, x)  # (36, out, (t, u))
+        x = b.node("Reshape", x, b.node("Concat", b.ints(6, 6, cout), down, across, axis=0))
+        x = b.node("Transpose", x, perm=[2, 3, 0, 1, 4])
+        x = b.node("Reshape", x, b.node("Concat", b.ints(cout), down, b.ints(6), wide, axis=0))
+        x = b.node("MatMul", b.constant("winograd.AT", AT.astype(np.float32)), x)  # (out, t, 4, (s, u))
+        x = b.node("Reshape", x, b.node("Concat", b.ints(1, cout, -1), wide, axis=0))
+        return b.node("MatMul", x, self.band(stride, True))
 
     def transformer(self, x: str) -> str:
         """Over stride 32; rows (h w, c) inside."""

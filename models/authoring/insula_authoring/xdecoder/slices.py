@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..synth import CHOROID, HeadMap, blur, contrast, nearest, normalise, smooth
+from ..labels import CODE_TO_CLASS
+from ..synth import CHOROID, IGNORE, HeadMap, blur, contrast, nearest, normalise, smooth
 from . import shapes
 from .anatomy import BY_KEY, TARGETS, Target, foreign, phrase
 
@@ -26,7 +27,9 @@ class Example:
     image: np.ndarray  # uint8 (SIDE, SIDE, 3)
     prompts: list[str]
     masks: np.ndarray  # bool (prompts, SIDE, SIDE); an empty one is of something absent
-    unsure: np.ndarray  # bool (SIDE, SIDE): pixels the loss leaves out
+    unsure: np.ndarray  # bool (SIDE, SIDE): pixels the losses leave out
+    classes: np.ndarray  # uint8 (SIDE, SIDE): class of labels.py, or IGNORE
+    sided: bool = True  # False where the picture does not tell left from right
 
 
 def rgb(image: np.ndarray) -> np.ndarray:
@@ -48,11 +51,14 @@ class Slices:
         rng = np.random.default_rng([self.seed, index])
         if rng.uniform() < self.shapes_part:
             image, prompts, masks = shapes.picture(rng, SIDE, self.prompts)
-            return Example(image, prompts, masks, np.zeros((SIDE, SIDE), bool))
+            return Example(image, prompts, masks, np.zeros((SIDE, SIDE), bool),
+                           np.full((SIDE, SIDE), IGNORE, np.uint8))
         plane = str(rng.choice(list(PLANES), p=[0.4, 0.4, 0.2]))
         image, codes = self.slice(rng, plane)
         prompts, masks = asked(rng, codes, plane, self.prompts)
-        return Example(rgb(image), prompts, masks, np.isin(codes, CHOROID))
+        unsure = np.isin(codes, CHOROID)
+        classes = np.where(unsure, IGNORE, CODE_TO_CLASS[codes])
+        return Example(rgb(image), prompts, masks, unsure, classes, plane != "sagittal")
 
     def slice(self, rng: np.random.Generator, plane: str) -> tuple[np.ndarray, np.ndarray]:
         """A normalised slice, float32, and its FreeSurfer codes."""

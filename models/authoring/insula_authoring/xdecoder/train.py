@@ -6,6 +6,10 @@
 Every slice is new. A prompt is a grounding call of its own (decoder.py); of its queries the one whose mask fits best is
 taught the mask, and to be alike to the prompt; all others, and all queries of a prompt for something absent, to be unlike
 it. So the best similarity tells whether a thing is there; calibrate.py turns it into a probability.
+
+Two heads that are thrown away afterwards spare most of the way: `Helpers.classes` names the class of every pixel from the
+mask features, so that the image's side learns from whole slices; `Helpers.direct` makes a mask straight from a sentence's
+vector, so that the text encoder learns what names mean before the decoder does.
 """
 
 from __future__ import annotations
@@ -18,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..labels import MIRROR, NUM_CLASSES
 from ..maxim.train import learning_rate
-from ..synth import load_maps
+from ..synth import IGNORE, load_maps
 from . import anatomy, shapes
 from .config import Config
 from .layers import resize
@@ -53,6 +58,30 @@ def network(tokenizer: Tokenizer) -> XDecoder:
     return model
 
 
+class Helpers(nn.Module):
+    def __init__(self, config: Config):
+        super().__init__()
+        self.classes = nn.Conv2d(config.mask_dim, NUM_CLASSES, 1)
+        self.direct = nn.Linear(config.proj_dim, config.mask_dim + 1)
+
+    def class_loss(self, features: Tensor, examples: list[Example]) -> Tensor:
+        """features (B, M, h, w). Where sides cannot be told, either is right."""
+        truth = torch.from_numpy(np.stack([e.classes[2::4, 2::4] for e in examples])).long()
+        logits = self.classes(features)
+        either = torch.stack([logits, logits[:, torch.from_numpy(MIRROR)]]).logsumexp(0)
+        paired = torch.from_numpy(MIRROR != np.arange(NUM_CLASSES))[:, None, None]
+        sided = torch.tensor([e.sided for e in examples])[:, None, None, None]
+        logits = torch.where(sided | ~paired, logits, either) - logits.logsumexp(1, keepdim=True)
+        picked = logits.gather(1, truth.clamp(max=NUM_CLASSES - 1)[:, None])[:, 0]
+        known = truth != IGNORE
+        return -(picked * known).sum() / known.sum().clamp(min=1)
+
+    def direct_masks(self, sentences: Tensor, features: Tensor) -> Tensor:
+        """(n, D) and (n, M, h, w) to (n, 1, h, w)."""
+        e = self.direct(sentences)
+        return (torch.einsum("nm,nmhw->nhw", e[:, :-1], features) + e[:, -1:, None])[:, None]
+
+
 def pictures(images: list[np.ndarray]) -> Tensor:
     x = (torch.from_numpy(np.stack(images)).float() - torch.tensor(MEAN)) / torch.tensor(STD)
     return x.permute(0, 3, 1, 2).contiguous()
@@ -66,11 +95,11 @@ def tokens(tokenizer: Tokenizer, prompts: list[str], context: int) -> Tensor:
 
 
 def answer(model: XDecoder, memory, ids: Tensor, tokenizer: Tokenizer):
-    """Similarities (prompts, R) and the trace of a grounding call for each prompt."""
+    """Of a grounding call for each prompt: similarities (prompts, R), what it gives, its trace, the sentences' vectors."""
     words, sentences = model.text(ids)
     absent = F.pad(ids[:, :-1] == tokenizer.end, (1, 0))
     out, trace = model.predictor.ground(memory, words, absent)
-    return model.predictor.similarity(out["vectors"], sentences[:, None])[..., 0], out, trace
+    return model.predictor.similarity(out["vectors"], sentences[:, None])[..., 0], out, trace, sentences
 
 
 def mask_loss(logits: Tensor, truth: Tensor, sure: Tensor) -> Tensor:
@@ -81,20 +110,21 @@ def mask_loss(logits: Tensor, truth: Tensor, sure: Tensor) -> Tensor:
     return 10 * entropy.mean((-1, -2)) + dice
 
 
-def loss_of(model: XDecoder, tokenizer: Tokenizer, examples: list[Example]) -> dict[str, Tensor]:
+def loss_of(model: XDecoder, helpers: Helpers, tokenizer: Tokenizer, examples: list[Example]) -> dict[str, Tensor]:
     """In single precision: for maps this small bfloat16 is the slower one."""
     truth = torch.from_numpy(np.concatenate([e.masks for e in examples]))
     sure = torch.from_numpy(np.stack([~e.unsure for e in examples]).repeat(len(examples[0].prompts), 0))
     present = truth.flatten(1).any(1)
     ids = tokens(tokenizer, [p for e in examples for p in e.prompts], model.config.context)
     memory, _ = model.encode(pictures([e.image for e in examples]))
-    similarity, _, trace = answer(model, memory, ids, tokenizer)
+    similarity, _, trace, sentences = answer(model, memory, ids, tokenizer)
     # Only the masks of things that are there.
     images = torch.arange(len(examples)).repeat_interleave(len(examples[0].prompts))[present]
     masks = []
     for rows in trace.rows[1:]:
         embedded = model.predictor.mask_embed(model.predictor.decoder_norm(rows[present]))
         masks.append(torch.einsum("pqc,pchw->pqhw", embedded, memory.masks[images]))
+    plain = helpers.direct_masks(sentences[present], memory.masks[images])
     half = lambda x: F.avg_pool2d(x[present].float()[:, None], 2)
     fine_truth, fine_sure = half(truth), half(sure)
     coarse_truth, coarse_sure = F.avg_pool2d(fine_truth, 2), F.avg_pool2d(fine_sure, 2)
@@ -104,16 +134,19 @@ def loss_of(model: XDecoder, tokenizer: Tokenizer, examples: list[Example]) -> d
     take = lambda m: m[torch.arange(len(best)), best][:, None]
     fine = mask_loss(resize(take(masks[-1]), tuple(fine_truth.shape[-2:])), fine_truth, fine_sure).mean()
     aux = sum(mask_loss(take(m), coarse_truth, coarse_sure).mean() for m in masks[:-1]) / max(1, len(masks) - 1)
+    direct = mask_loss(plain, coarse_truth, coarse_sure).mean()
+    classes = helpers.class_loss(memory.masks, examples)
     want = torch.zeros_like(similarity)
     want[present.nonzero()[:, 0], best] = 1
     weight = torch.where(want > 0, 1.0, 1.0 / similarity.shape[1])
     alike = (F.binary_cross_entropy_with_logits(similarity, want, reduction="none") * weight).sum(1).mean()
     with torch.no_grad():
-        p = take(masks[-1]) > 0
         t = coarse_truth > 0.5
-        iou = ((p & t).flatten(1).sum(1) / (p | t).flatten(1).sum(1).clamp(min=1)).mean()
+        iou, plain_iou = (((m > 0) & t).flatten(1).sum(1) / ((m > 0) | t).flatten(1).sum(1).clamp(min=1)
+                          for m in (take(masks[-1]), plain))
         right = ((similarity.max(1).values > 0) == present).float().mean()
-    return {"loss": fine + 0.5 * aux + alike, "mask": fine, "alike": alike, "iou": iou, "told": right}
+    return {"loss": fine + 0.5 * aux + alike + 0.5 * direct + classes, "mask": fine, "alike": alike, "classes": classes,
+            "iou": iou.mean(), "direct_iou": plain_iou.mean(), "told": right}
 
 
 def main() -> None:
@@ -138,23 +171,25 @@ def main() -> None:
     tokenizer = vocabulary()
     tokenizer.save(a.out / "vocabulary.txt")
     model = network(tokenizer)
-    opt = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=0.01, betas=(0.9, 0.99), foreach=True)
+    helpers = Helpers(model.config)
+    parameters = [*model.parameters(), *helpers.parameters()]
+    opt = torch.optim.AdamW(parameters, lr=a.lr, weight_decay=0.01, betas=(0.9, 0.99), foreach=True)
     ema = {k: v.clone() for k, v in model.state_dict().items()}
     state = {"step": 0, "minutes": 0.0, "cpu_minutes": 0.0}
     if a.resume:
         c = torch.load(path, weights_only=True)
         model.load_state_dict(c["model"])
+        helpers.load_state_dict(c["helpers"])
         opt.load_state_dict(c["optimizer"])
         ema, state = c["ema"], c["state"]
 
     def save() -> None:
         part = a.out / "checkpoint.part"
-        torch.save({"model": model.state_dict(), "ema": ema, "optimizer": opt.state_dict(), "state": state,
+        torch.save({"model": model.state_dict(), "helpers": helpers.state_dict(), "ema": ema, "optimizer": opt.state_dict(), "state": state,
                     "config": model.config.to_dict(), "seed": a.seed}, part)
         part.rename(path)
 
     log = (a.out / "log.jsonl").open("a")
-    parameters = list(model.parameters())
     first, saved, last, ran, sums = dict(state), time.time(), time.time(), 0.0, {}
     while ran < a.minutes:
         now = time.time()
@@ -163,7 +198,7 @@ def main() -> None:
         lr = learning_rate(a, state["step"] - first["step"], ran / a.minutes)
         for g in opt.param_groups:
             g["lr"] = lr
-        found = loss_of(model, tokenizer, [data.example(state["step"] * IMAGES + i) for i in range(IMAGES)])
+        found = loss_of(model, helpers, tokenizer, [data.example(state["step"] * IMAGES + i) for i in range(IMAGES)])
         opt.zero_grad(set_to_none=True)
         found["loss"].backward()
         # Parts that serve other tasks (captions, classes of a whole picture) get no gradient and stay as they are.

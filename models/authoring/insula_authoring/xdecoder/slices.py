@@ -24,11 +24,11 @@ PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis of [D, H, W] a pl
 
 @dataclass
 class Example:
-    image: np.ndarray  # uint8 (SIDE, SIDE, 3)
+    image: np.ndarray  # uint8 (side, side, 3)
     prompts: list[str]
-    masks: np.ndarray  # bool (prompts, SIDE, SIDE); an empty one is of something absent
-    unsure: np.ndarray  # bool (SIDE, SIDE): pixels the losses leave out
-    classes: np.ndarray  # uint8 (SIDE, SIDE): class of labels.py, or IGNORE
+    masks: np.ndarray  # bool (prompts, side, side); an empty one is of something absent
+    unsure: np.ndarray  # bool (side, side): pixels the losses leave out
+    classes: np.ndarray  # uint8 (side, side): class of labels.py, or IGNORE
     sided: bool = True  # False where the picture does not tell left from right
 
 
@@ -42,17 +42,17 @@ def pixels(codes: np.ndarray, target: Target) -> np.ndarray:
 
 
 class Slices:
-    """example(i) depends on nothing but the maps, the seed and i."""
+    """example(i) depends on nothing but the maps, the seed and i. `side`: pixels, fewer ones being larger."""
 
-    def __init__(self, maps: list[HeadMap], seed: int, prompts: int, shapes_part: float = 0.1):
-        self.maps, self.seed, self.prompts, self.shapes_part = maps, seed, prompts, shapes_part
+    def __init__(self, maps: list[HeadMap], seed: int, prompts: int, side: int = SIDE, shapes_part: float = 0.1):
+        self.maps, self.seed, self.prompts, self.side, self.shapes_part = maps, seed, prompts, side, shapes_part
 
     def example(self, index: int) -> Example:
         rng = np.random.default_rng([self.seed, index])
         if rng.uniform() < self.shapes_part:
-            image, prompts, masks = shapes.picture(rng, SIDE, self.prompts)
-            return Example(image, prompts, masks, np.zeros((SIDE, SIDE), bool),
-                           np.full((SIDE, SIDE), IGNORE, np.uint8))
+            image, prompts, masks = shapes.picture(rng, self.side, self.prompts)
+            return Example(image, prompts, masks, np.zeros(masks.shape[1:], bool),
+                           np.full(masks.shape[1:], IGNORE, np.uint8))
         plane = str(rng.choice(list(PLANES), p=[0.4, 0.4, 0.2]))
         image, codes = self.slice(rng, plane)
         prompts, masks = asked(rng, codes, plane, self.prompts)
@@ -64,7 +64,7 @@ class Slices:
         """A normalised slice, float32, and its FreeSurfer codes."""
         head = self.maps[rng.integers(len(self.maps))]
         stripped, flip = rng.uniform() < 0.6, plane != "sagittal" and rng.uniform() < 0.5
-        at = coordinates(rng, head, PLANES[plane])
+        at = coordinates(rng, head, PLANES[plane], self.side)
         codes = nearest(head.codes, at)[0]
         mean, sd = contrast(rng)
         grain = rng.normal(0, 1, codes.shape).astype(np.float32)
@@ -74,7 +74,7 @@ class Slices:
             margin = float(rng.choice([rng.uniform(0.5, 2.0), rng.uniform(1.0, 5.0)]))
             image[nearest(head.distance, at)[0] > 10 * margin] = 0
         empty = image <= 0
-        soft = float(rng.uniform(0.5, 1.3))
+        soft = float(rng.uniform(0.5, 1.3)) * max(0.6, self.side / SIDE)
         image = image[None]
         for axis in (1, 2):
             image = blur(image, soft, axis)
@@ -102,8 +102,8 @@ def _mirrored() -> np.ndarray:
 MIRRORED = _mirrored()
 
 
-def coordinates(rng: np.random.Generator, head: HeadMap, across: int) -> torch.Tensor:
-    """Voxel coordinates float32 [3, 1, SIDE, SIDE] in the label map (1 mm) of a plane somewhere in the brain."""
+def coordinates(rng: np.random.Generator, head: HeadMap, across: int, side: int) -> torch.Tensor:
+    """Voxel coordinates float32 [3, 1, side, side] in the label map (1 mm) of a plane somewhere in the brain."""
     along = [a for a in range(3) if a != across]
     angles = rng.normal(0, np.deg2rad(6), 3)
     basis = np.eye(3)
@@ -113,15 +113,16 @@ def coordinates(rng: np.random.Generator, head: HeadMap, across: int) -> torch.T
         turn[i, i] = turn[j, j] = np.cos(angle)
         turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
         basis = turn @ basis
-    scale = SPACING * np.exp(rng.normal(0, 0.07) + rng.normal(0, 0.05, 2))
+    scale = SPACING * SIDE / side * np.exp(rng.normal(0, 0.07) + rng.normal(0, 0.05, 2))
     centre = head.centre.copy()
     reach = (52, 68, 55)[across]  # mm from the middle to where brain ends
     centre[across] += rng.uniform(-reach, reach)
     for a in along:
         centre[a] += rng.normal(0, 8)
-    place = (torch.arange(SIDE, dtype=torch.float32) - (SIDE - 1) / 2)
-    bend = torch.from_numpy(smooth(rng, 3, (SIDE, SIDE, 1), float(rng.uniform(20, 60)), float(rng.uniform(0.3, 2.5)))[..., 0])
-    out = torch.empty(3, 1, SIDE, SIDE)
+    place = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
+    knot = float(rng.uniform(20, 60)) * side / SIDE
+    bend = torch.from_numpy(smooth(rng, 3, (side, side, 1), knot, float(rng.uniform(0.3, 2.5)))[..., 0])
+    out = torch.empty(3, 1, side, side)
     for a in range(3):
         out[a, 0] = (float(centre[a]) + float(basis[a, along[0]] * scale[0]) * place[:, None]
                      + float(basis[a, along[1]] * scale[1]) * place[None, :] + bend[a])
@@ -133,7 +134,8 @@ def asked(rng: np.random.Generator, codes: np.ndarray, plane: str, count: int) -
     areas = np.bincount(codes.reshape(-1), minlength=600)
     size = lambda t: int(sum(areas[c] for c in t.codes if c < len(areas)))
     known = [t for t in TARGETS if not (t.sided and plane == "sagittal")]
-    here = [t for t in known if size(t) >= LEAST]
+    least = LEAST * codes.size / SIDE**2
+    here = [t for t in known if size(t) >= least]
     gone = [t for t in known if size(t) == 0]
     prompts, masks = [], []
     for _ in range(count):

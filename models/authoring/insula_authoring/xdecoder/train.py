@@ -1,7 +1,7 @@
 """Training of xdecoder-medical. Resumes from its own checkpoint.
 
-    python -m insula_authoring.xdecoder.train --out runs/xdecoder-medical --minutes 600            # start
-    python -m insula_authoring.xdecoder.train --out runs/xdecoder-medical --minutes 120 --resume   # go on
+    python -m insula_authoring.xdecoder.train --out runs/xdecoder-medical --side 128 --minutes 240   # start, coarse pixels
+    python -m insula_authoring.xdecoder.train --out runs/xdecoder-medical --minutes 240 --resume     # go on, fine ones
 
 Every slice is new. A prompt is a grounding call of its own (decoder.py); of its queries the one whose mask fits best is
 taught the mask, and to be alike to the prompt; all others, and all queries of a prompt for something absent, to be unlike
@@ -32,7 +32,7 @@ from . import anatomy, shapes
 from .config import Config
 from .layers import resize
 from .network import MEAN, STD, XDecoder
-from .slices import Example, Slices
+from .slices import SIDE, Example, Slices
 from .tokenizer import Tokenizer, learn
 
 # As small as the task allows: a couple of processor cores train it.
@@ -153,7 +153,8 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--out", type=Path, default=Path("runs/xdecoder-medical"))
     p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
-    p.add_argument("--minutes", type=float, default=600)
+    p.add_argument("--side", type=int, default=SIDE, help="pixels of a slice; at half of them a step costs a third")
+    p.add_argument("--minutes", type=float, default=240)
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--lr-end", type=float, default=1e-5)
     p.add_argument("--decay", type=float, default=0.3, help="part of the minutes over which the learning rate falls")
@@ -167,7 +168,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(a.seed)
     shared = Path(os.environ.get("INSULA_SHARED", "../shared"))
-    data = Slices(load_maps(shared / "data/brain_labels", a.out / "maps")[HELD_OUT:], a.seed, PROMPTS)
+    data = Slices(load_maps(shared / "data/brain_labels", a.out / "maps")[HELD_OUT:], a.seed, PROMPTS, a.side)
     tokenizer = vocabulary()
     tokenizer.save(a.out / "vocabulary.txt")
     model = network(tokenizer)

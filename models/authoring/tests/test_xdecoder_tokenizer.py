@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from insula_authoring.xdecoder.tokenizer import Tokenizer, learn
+from insula_authoring.xdecoder.train import vocabulary
 
 CASES = Path(__file__).resolve().parents[2] / "tests/fixtures/xdecoder"
 
@@ -46,3 +47,10 @@ def test_small_vocabulary(tmp_path):
     (tmp_path / "wrong.txt").write_text("# one\na b c\n")
     with pytest.raises(ValueError, match="two symbols a line"):
         Tokenizer.load(tmp_path / "wrong.txt")
+
+
+def test_awkward_strings_over_our_vocabulary():
+    cases = json.loads((CASES / "medical_tokens.json").read_text())
+    t = Tokenizer.load(CASES.parents[2] / "authoring/recipes/xdecoder-medical/vocabulary.txt")
+    assert len(cases) >= 200 and [c["text"] for c in cases if t.encode(c["text"]) != c["ids"]] == []
+    assert t.symbols == vocabulary().symbols

@@ -120,12 +120,13 @@ class Predictor(nn.Module):
 
     def _run(self, memory: Memory, x: Tensor, position: Tensor, masked: int, pooled: bool, seen: Tensor | None = None,
              words: Tensor | None = None, open_row: int | None = None, away: list[Tensor] | None = None) -> Trace:
-        """The layers, for one or more sets of rows (B P, rows, C) for each image of the memory (B). The first `masked` rows look inside their own masks only, the rest of them everywhere.
+        """The layers, for one or more sets of rows (B P, rows, C) for each image of the memory (B). The first `masked` rows
+        look inside their own masks only, the others everywhere.
 
-        seen: bool (rows, rows), True where a row is blocked from another; words: rows that join after the look at the
-        image and leave after the layer, their position being their first content, kept apart by `seen` just as it is
-        shaped; open_row: the row whose mask never blocks; away: per level, bool (h w), True where the rows after
-        `masked` do not look."""
+        seen: bool, True where a row (the last axis) is hidden from another in self-attention, words included; words: rows
+        that join after the look at the image and leave after the layer, their position being their first content;
+        open_row: the row whose mask never blocks; away: per level, bool (h w), True where the rows after `masked` do not
+        look."""
         trace, text, images = Trace(), words, len(memory.masks)
         together = lambda y: y.reshape(images, -1, y.shape[-1])  # all rows that look at one image
         for i in range(self.config.decoder_layers + 1):

@@ -8,7 +8,7 @@ to --lr-end over the last part (--decay). The running average of the weights is 
 
 Every slice is new. A prompt is a grounding call of its own (decoder.py); of its queries the one whose mask fits best is
 taught the mask, and to be alike to the prompt; all others, and all queries of a prompt for something absent, to be unlike
-it. So the best similarity tells whether a thing is there; calibrate.py turns it into a probability.
+it. So the best similarity tells whether a thing is there; answer.py turns it into a probability.
 
 Two heads that are thrown away afterwards spare most of the way: `Helpers.classes` names the class of every pixel from the
 mask features, so that the image's side learns from whole slices; `Helpers.direct` makes a mask straight from a sentence's
@@ -189,8 +189,8 @@ def main() -> None:
 
     def save() -> None:
         part = a.out / "checkpoint.part"
-        torch.save({"model": model.state_dict(), "helpers": helpers.state_dict(), "ema": ema, "optimizer": opt.state_dict(), "state": state,
-                    "config": model.config.to_dict(), "seed": a.seed}, part)
+        torch.save({"model": model.state_dict(), "helpers": helpers.state_dict(), "ema": ema,
+                    "optimizer": opt.state_dict(), "state": state, "config": model.config.to_dict(), "seed": a.seed}, part)
         part.rename(path)
 
     log = (a.out / "log.jsonl").open("a")
@@ -212,7 +212,8 @@ def main() -> None:
         for k, v in found.items():
             sums[k] = sums.get(k, 0.0) + float(v.detach())
         if state["step"] % 100 == 0:
-            row = {"step": state["step"], "lr": round(lr, 6), "minutes": round(state["minutes"], 1)} | {k: round(v / 100, 4) for k, v in sums.items()}
+            row = {"step": state["step"], "lr": round(lr, 6), "minutes": round(state["minutes"], 1)}
+            row |= {k: round(v / 100, 4) for k, v in sums.items()}
             print(json.dumps(row), flush=True)
             log.write(json.dumps(row) + "\n")
             log.flush()

@@ -15,59 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import Tensor
 
+from ..onnx_builder import Builder
 from . import weights
 from .network import Config, Maxim, resize_matrix
-
-OPSET, IR = 20, 9
-
-
-class Builder:
-    """Nodes and initializers. Values are named after their place; a value's shape is known without its batch."""
-
-    def __init__(self, state: dict[str, Tensor], half: bool):
-        self.state, self.half = state, half
-        self.nodes: list = []
-        self.initializers: dict[str, onnx.TensorProto] = {}
-        self.prepared: dict[tuple, str] = {}
-        self.used: set[str] = set()
-        self.scope = ""
-
-    def node(self, op: str, *inputs: str, outputs: int = 1, **attributes) -> str | list[str]:
-        names = [f"{self.scope}/{op}_{len(self.nodes)}" + (f":{i}" if outputs > 1 else "") for i in range(outputs)]
-        self.nodes.append(helper.make_node(op, inputs, names, name=f"{op}_{len(self.nodes)}", **attributes))
-        return names if outputs > 1 else names[0]
-
-    def constant(self, name: str, values: np.ndarray) -> str:
-        if name not in self.initializers:
-            self.initializers[name] = numpy_helper.from_array(values, name)
-        return name
-
-    def ints(self, *values: int) -> str:
-        return self.constant(f"int[{','.join(map(str, values))}]", np.array(values, np.int64))
-
-    def parameter(self, path: str) -> str:
-        """An initializer in the checkpoint's layout; as float16 with a Cast, kernels only (the rest is small)."""
-        if path not in self.used:
-            self.used.add(path)
-            values = self.state[path].numpy().astype(np.float32)
-            if self.half and path.endswith("/kernel"):
-                stored = self.constant(f"{path}.f16", values.astype(np.float16))
-                self.nodes.append(helper.make_node("Cast", [stored], [path], name=f"Cast_{len(self.nodes)}",
-                                                   to=TensorProto.FLOAT))
-            else:
-                self.constant(path, values)
-        return path
-
-    def turned(self, path: str, op: str, *inputs: str, **attributes) -> str:
-        """A parameter in the layout an operator wants, made once."""
-        key = (path, op, *inputs)
-        if key not in self.prepared:
-            self.prepared[key] = self.node(op, path if path in self.prepared.values() else self.parameter(path),
-                                           *inputs, **attributes)
-        return self.prepared[key]
 
 
 class Graph:
@@ -75,7 +28,7 @@ class Graph:
 
     def __init__(self, config: Config, state: dict[str, Tensor], half: bool = False):
         self.config = config
-        self.b = Builder(state, half)
+        self.b = Builder(state, lambda path: half and path.endswith("/kernel"))  # the rest is small
 
     def norm(self, x: str, path: str) -> str:
         b = self.b
@@ -280,11 +233,7 @@ class Graph:
         b.nodes[-1].output[0] = "restored"
         port = lambda name: helper.make_tensor_value_info(
             name, TensorProto.FLOAT, ["batch", c.in_channels, height, width])
-        graph = helper.make_graph(b.nodes, "maxim", [port("image")], [port("restored")], list(b.initializers.values()))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR,
-                                  producer_name="insula")
-        onnx.checker.check_model(model)
-        return model
+        return b.model("maxim", [port("image")], [port("restored")])
 
 
 def unused(config: Config) -> set[str]:

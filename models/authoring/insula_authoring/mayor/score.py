@@ -7,23 +7,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image, ImageDraw
 from scipy import ndimage
 
 ASPECTS = (5, 15, 1e9)  # upper ends of the bins of recall by length over height
 
 
 def fill(polygon, height: int, width: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """The pixels of a polygon within its window of the picture, and the window's first pixel (x, y)."""
+    """The pixels whose centres lie in a polygon (even-odd rule), within its window of the picture, and the window's first
+    pixel (x, y)."""
     p = np.asarray(polygon, float)
     x0, y0 = np.maximum(np.floor(p.min(0)).astype(int), 0)
     x1, y1 = np.minimum(np.ceil(p.max(0)).astype(int) + 1, [width, height])
     if x1 <= x0 or y1 <= y0:
         return np.zeros((0, 0), bool), (0, 0)
-    picture = Image.new("1", (int(x1 - x0), int(y1 - y0)))
-    # Pillow fills pixels whose centres, at whole numbers, lie inside; ours lie at halves.
-    ImageDraw.Draw(picture).polygon([(float(x) - x0 - 0.5, float(y) - y0 - 0.5) for x, y in p], fill=1)
-    return np.asarray(picture), (int(x0), int(y0))
+    w, h = int(x1 - x0), int(y1 - y0)
+    toggles = np.zeros((h, w + 1), np.uint8)
+    for (ax, ay), (bx, by) in zip(p - (x0, y0), np.roll(p, -1, 0) - (x0, y0)):
+        rows = np.arange(max(0, np.ceil(min(ay, by) - 0.5)), min(h, np.ceil(max(ay, by) - 0.5)), dtype=np.int64)
+        cross = ax + (rows + 0.5 - ay) * ((bx - ax) / (by - ay)) if len(rows) else rows
+        np.add.at(toggles, (rows, np.ceil(cross - 0.5).clip(0, w).astype(np.int64)), 1)
+    return (np.cumsum(toggles, 1, dtype=np.int32)[:, :w] % 2).astype(bool), (int(x0), int(y0))
 
 
 def instances(polygons, height: int, width: int) -> np.ndarray:

@@ -1,0 +1,118 @@
+"""Small stored cases of the whole way from picture to polygons, for the Rust twin of the glue.
+
+    python -m insula_authoring.mayor.fixtures runs/tiny/checkpoint.pt ../tests/mayor
+
+Writes the three graphs of the (tiny) network, mayor.json, cases.json (sizes, settings, polygons) and one <case>.safetensors each:
+
+| name | what |
+|---|---|
+| `picture` | uint8 [H, W, 3], RGB |
+| `objectness_2`..`_6`, `deltas_2`..`_6` | answers of graph A, [A, H', W'] and [4 A, H', W'] |
+| `proposals`, `logits` | of glue.proposals |
+| `roi_scores`, `roi_deltas` | answers of graph B for the proposals, in their order |
+| `boxes`, `scores` | of glue.detections |
+| `grown`, `masks` | of glue.expanded; answers of graph C |
+
+All values are PyTorch's and NumPy's, none ONNX Runtime's. `lines` of cases.json are those left by glue.found, best first: score, origin and number
+of pixels of the region, its polygon after contour.trace, contour.simplify, contour.rectangle, and the number of pixels that redaction blanks. A case is refused where
+tiny differences of the networks' answers would change the outcome."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from . import contour, glue
+from .canvas import Canvas, strip
+from .detect import TorchNet, redaction
+from .export import export
+from .fonts import find
+from .glue import Settings
+
+
+def _written(height: int, width: int, lines, background: float = 20.0) -> np.ndarray:
+    """White lines (text, font size, centre, angle, bend) on dark grey with a soft slope."""
+    face = next(f for family in find(False) for f in family if f.path.endswith("DejaVuSans.ttf"))
+    canvas = Canvas(np.full((height, width, 3), background, np.float32) + np.linspace(0, 30, width, dtype=np.float32)[None, :, None])
+    for text, size, centre, angle, bend in lines:
+        canvas.write(strip(face, size, text), centre, (235.0, 235.0, 235.0), angle, bend, gap=0.0)
+    return canvas.picture.clip(0, 255).astype(np.uint8)
+
+
+def pictures() -> dict[str, np.ndarray]:
+    rows = ("Dense lines of text", "one below the other", "with hardly a gap", "between each of them", "seven rows in all", "not one to be lost",
+            "nor two to be joined")
+    return {
+        "empty": _written(120, 160, []),
+        "one_line": _written(120, 180, [("Name 1976-06-16", 16, (92, 51), 0.0, 0.0)]),
+        "dense": _written(128, 190, [(t, 13, (95, 14 + 16 * i), 0.0, 0.0) for i, t in enumerate(rows)]),
+        "extreme_aspect": _written(60, 420, [("a line so long that it is forty times as wide as it is high and still goes on", 10, (210, 31), 0.0, 0.0)]),
+        "edge": _written(110, 150, [("cut at left", 18, (12, 22), 0.0, 0.0), ("below", 20, (75, 104), 0.0, 0.0), ("right end", 17, (140, 60), 0.0, 0.0)]),
+        "turned": _written(160, 170, [("turned by a bit", 15, (84, 40), 0.35, 0.0), ("and a line bent", 17, (84, 125), 0.0, 1.6)]),
+    }
+
+
+def run(net, picture: np.ndarray, s: Settings, noise: float = 0.0) -> tuple[dict[str, np.ndarray], list[glue.Found]]:
+    """Every array on the way; `noise` shakes the networks' answers."""
+    rng = np.random.default_rng(0)
+    shake = lambda x: (x + noise * rng.standard_normal(x.shape)).astype(np.float32)
+    h, w = picture.shape[:2]
+    maps, objectness, deltas = net.a(glue.padded(picture))
+    objectness, deltas = [shake(o) for o in objectness], [shake(d) for d in deltas]
+    out = {"picture": picture} | {f"objectness_{i + 2}": o for i, o in enumerate(objectness)} | {f"deltas_{i + 2}": d for i, d in enumerate(deltas)}
+    out["proposals"], out["logits"] = glue.proposals(net.config, objectness, deltas, h, w, s)
+    scores, code = net.b(maps, out["proposals"])
+    out["roi_scores"], out["roi_deltas"] = shake(scores), shake(code)
+    out["boxes"], out["scores"] = glue.detections(out["proposals"], out["roi_scores"], out["roi_deltas"], h, w, s)
+    out["grown"] = glue.expanded(out["boxes"], h, w, s)
+    out["masks"] = shake(net.c(maps, out["grown"]))
+    found = glue.found(out["boxes"], out["scores"], out["grown"], out["masks"], h, w, s)
+    return {k: np.ascontiguousarray(v) for k, v in out.items()}, found
+
+
+def described(found: list[glue.Found], height: int, width: int) -> list[dict]:
+    out = []
+    for f in found:
+        outline = contour.trace(f.region, f.origin)
+        out.append({"score": f.score, "origin": list(f.origin), "pixels": int(f.region.sum()), "box": [float(v) for v in f.box],
+                    "outline": outline, "polygon": contour.simplify(outline), "rectangle": contour.rectangle(outline),
+                    "blanked": int(redaction([f], height, width).sum())})
+    return out
+
+
+def write(net: TorchNet, out: Path, s: Settings) -> dict[str, int]:
+    """Writes the cases, and says how many lines each has."""
+    export(net.model, out)
+    cases = {}
+    for name, picture in pictures().items():
+        arrays, found = run(net, picture, s)
+        for trial in (3e-6, 1e-5):
+            shaken, again = run(net, picture, s, trial)
+            same = len(found) == len(again) and all(abs(a.box - b.box).max() < 0.02 for a, b in zip(found, again))
+            if not same or shaken["boxes"].shape != arrays["boxes"].shape:
+                raise ValueError(f"case {name}: differences of {trial} change the outcome; move the text a little")
+        save_file(arrays, out / f"{name}.safetensors")
+        cases[name] = {"lines": described(found, *picture.shape[:2])}
+    facts = {"settings": asdict(s), "config": net.config.to_dict(), "cases": cases}
+    (out / "cases.json").write_text(json.dumps(facts, indent=None, separators=(",", ":")) + "\n")
+    return {k: len(v["lines"]) for k, v in cases.items()}
+
+
+def main() -> None:
+    from .train import load
+
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("checkpoint", type=Path)
+    p.add_argument("out", type=Path)
+    p.add_argument("--score", type=float, default=0.5)
+    a = p.parse_args()
+    print(write(TorchNet(load(a.checkpoint)), a.out, Settings(score=a.score)))
+
+
+if __name__ == "__main__":
+    main()

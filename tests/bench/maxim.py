@@ -60,7 +60,7 @@ runs, side = map(int, sys.argv[1:])
 sys.path.insert(0, os.environ["MAXIM_SOURCE"])
 import jax, numpy as np
 from maxim.models.maxim import Model
-model = Model(variant="S-2", num_supervision_scales=3, num_outputs=3, train=False)
+model = Model(variant="S-2", num_supervision_scales=3, num_outputs=3)
 x = np.random.default_rng(0).random((1, side, side, 3), np.float32)
 parameters = model.init(jax.random.PRNGKey(0), x)
 run = jax.jit(lambda p, x: model.apply(p, x)[-1][-1])

@@ -26,6 +26,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from . import weights
 from .data import HELD_OUT, Pairs, gaussian, load_grey, load_heads
 from .network import Config, Maxim
 
@@ -86,6 +87,8 @@ def work(rank: int, a: argparse.Namespace) -> None:
     torch.manual_seed(a.seed)
     model = Maxim(NETWORK)
     torch.nn.init.zeros_(model.stage_0_output_conv_0.kernel)  # begins as the identity
+    if a.weights and not a.resume:
+        weights.fill(model, weights.load(a.weights)[0])
     opt = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=1e-4, betas=(0.9, 0.99), foreach=True)
     ema = {k: v.clone() for k, v in model.state_dict().items()}
     state = {"step": 0, "minutes": 0.0, "cpu_minutes": 0.0}
@@ -170,6 +173,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--out", type=Path, default=Path("runs/maxim-denoise"))
     p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
+    p.add_argument("--weights", type=Path, help="start from these, e.g. the recipe's, instead of from nothing")
     p.add_argument("--minutes", type=float, default=240)
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--lr-end", type=float, default=1e-5)

@@ -93,3 +93,20 @@ def test_stored_cases(name):
         assert a["outline"] == [tuple(p) for p in b["outline"]] and a["polygon"] == [tuple(p) for p in b["polygon"]]
         np.testing.assert_allclose(a["rectangle"], b["rectangle"], atol=1e-6)
         assert abs(a["score"] - b["score"]) < 1e-4 and a["blanked"] == b["blanked"]
+
+
+def test_handed_over_weights_make_the_network_again(nets):
+    import tomllib
+
+    from insula_authoring.mayor import handover
+
+    model = nets[0].model
+    values = tomllib.loads(handover.preset(model.config))
+    again = Mayor(Config.from_dict(values["network"])).eval()
+    left = again.load_state_dict({k: v.float() for k, v in handover.half(model).items()}, strict=False)
+    assert not left.unexpected_keys and all(k.endswith("num_batches_tracked") for k in left.missing_keys)
+    x = torch.rand(1, 3, 64, 64) * 255
+    with torch.no_grad():
+        a, b = model.rpn(model.backbone(x))[0], again.rpn(again.backbone(x))[0]
+    assert max((p - q).abs().max().item() for p, q in zip(a, b)) < 0.02 * max(p.abs().max().item() for p in a)
+    assert glue.Settings(**values["detect"]) == glue.Settings() and values["redact"]["score"] == 0.25

@@ -121,3 +121,33 @@ def test_icdar_files(tmp_path):
     f.write_text("\ufeff1,2,30,2,30,12,1,12,a, b\n5,50,9,50,9,60,5,60,###\n", encoding="utf-8")
     polygons, ignored = icdar_truth(f)
     assert ignored.tolist() == [False, True] and polygons[0].tolist() == [[1, 2], [30, 2], [30, 12], [1, 12]]
+
+
+def test_a_table_of_tesseract_is_read():
+    from insula_authoring.mayor import peers
+
+    head = "level page_num block_num par_num line_num word_num left top width height conf text".split()
+    rows = ["1 1 0 0 0 0 0 0 900 700 -1 ".split(" "), "5 1 1 1 1 1 20 41 60 24 91.2 Name".split(" "), "5 1 1 1 1 2 90 40 61 25 33 \"".split(" ")]
+    tsv = "\n".join("\t".join(r) for r in [head, *rows])
+    assert peers.words(tsv) == [(10, 20, 40, 33), (45, 20, 76, 33)]
+    mask = peers.blanked([(10, 20, 40, 33)], 60, 60)
+    assert mask.sum() == (30 + 4) * (13 + 4) and mask[18, 8] and not mask[17, 8]
+
+
+def test_training_goes_on_as_if_never_stopped(generator, tmp_path, monkeypatch):
+    from insula_authoring.mayor import train
+
+    monkeypatch.setattr(train, "Generator", lambda *a, **k: generator)
+    monkeypatch.setattr(data, "CROPS", ((2, 64), (1, 96)))
+    options = lambda out, steps, *more: train.arguments(
+        ["--out", str(tmp_path / out), "--size", "tiny", "--minutes", "99", "--steps", str(steps), "--held-out", "1", "--rpn-steps", "1",
+         "--decay", "0", "--warmup", "1", *more])
+    train.run(options("whole", 4))
+    train.run(options("parts", 2))
+    with pytest.raises(SystemExit):
+        options("parts", 4)
+    train.run(options("parts", 4, "--resume"))
+    a, b = (train.load(tmp_path / n / "checkpoint.pt").state_dict() for n in ("whole", "parts"))
+    assert all(np.array_equal(a[k].numpy(), b[k].numpy()) for k in a)
+    rows = (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
+    assert len(rows) == 4 and '"finished": true' in rows[-1] and '"step": 4' in rows[-1]

@@ -130,6 +130,7 @@ class Found:
     score: float  # box score times the mean probability inside the region
     origin: tuple[int, int]  # x, y of the region's first pixel
     region: np.ndarray  # bool [h, w]
+    box_score: float = 1.0  # of the box head alone
 
 
 def found(boxes: np.ndarray, scores: np.ndarray, grown: np.ndarray, masks: np.ndarray, height: int, width: int,
@@ -145,7 +146,7 @@ def found(boxes: np.ndarray, scores: np.ndarray, grown: np.ndarray, masks: np.nd
         if not r.any():
             x0, y0, x1, y1 = window(b, height, width)
             r, mean = np.ones((y1 - y0, x1 - x0), bool), s.mask
-        out.append(Found(b, float(score) * mean, (x0, y0), r))
+        out.append(Found(b, float(score) * mean, (x0, y0), r, float(score)))
     rank = bx.order(np.array([f.score for f in out]))
     return suppress_masks([out[i] for i in rank], s.mask_nms)
 

@@ -182,13 +182,15 @@ def losses(model: Mayor, batch: list[Sample], rng: np.random.Generator, s: Sampl
     boxes = jittered(rng, rois[chosen], s.jitter, h, w)
     boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
     side = 2 * c.mask_pool
-    triples = [mask_target(batch[images[i]].instances, b, owners[i], side) for i, b in zip(chosen, boxes)]
-    own, other, outside = (np.stack(x) if triples else np.zeros((0, side, side), np.float32) for x in (zip(*triples) if triples else ((),) * 3))
+    own, other, counted = (np.zeros((len(chosen), side, side), np.float32) for _ in range(3))
+    for n, (i, b) in enumerate(zip(chosen, boxes)):
+        own[n], other[n], outside = mask_target(batch[images[i]].instances, b, owners[i], side)
+        counted[n] = ~outside
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         masks = model.masks(features, torch.from_numpy(boxes), image_of[torch.from_numpy(chosen)], torch.from_numpy(bx.level(boxes)))
     masks = masks.float()
-    own, counts = torch.from_numpy(own), torch.from_numpy(1 - outside.astype(np.float32))
-    result["mask"] = mask_loss(mask_kind or c.mask_loss, masks, own, counts)
+    own = torch.from_numpy(own)
+    result["mask"] = mask_loss(mask_kind or c.mask_loss, masks, own, torch.from_numpy(counted))
     with torch.no_grad():
         p = masks.sigmoid()
         crowded = [i for i in range(len(chosen)) if _crowded(batch[images[chosen[i]]], boxes[i], owners[chosen[i]])]

@@ -95,9 +95,12 @@ def run(a: argparse.Namespace) -> None:
     while True:
         ran = (time.process_time() - begun) / 60 / a.threads
         state["minutes"] = first["minutes"] + ran
-        if ran >= a.minutes or stopped:
+        passed = ran / a.minutes
+        if a.steps:
+            passed = max(passed, (state["step"] - first["step"]) / max(1, a.steps - first["step"]))
+        if passed >= 1 or stopped:
             break
-        lr = learning_rate(a, state["step"] - first["step"], ran / a.minutes)
+        lr = learning_rate(a, state["step"] - first["step"], passed)
         for g in opt.param_groups:
             g["lr"] = lr
         step = state["step"]
@@ -133,12 +136,13 @@ def run(a: argparse.Namespace) -> None:
         report(finished=True)
 
 
-def main() -> None:
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--out", type=Path, default=Path("runs/mayor"))
     p.add_argument("--cache", type=Path, help="of the slices of synthetic heads; default OUT")
     p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
     p.add_argument("--minutes", type=float, default=240, help="of processor time")
+    p.add_argument("--steps", type=int, help="end at this step if the minutes reach so far: arms of an ablation see the same pictures")
     p.add_argument("--size", choices=("small", "full", "tiny"), default="small")
     p.add_argument("--arm", choices=tuple(ARMS), default="full", help="of the ablation")
     p.add_argument("--lr", type=float, default=8e-4)
@@ -151,13 +155,13 @@ def main() -> None:
     p.add_argument("--no-bf16", action="store_true")
     p.add_argument("--held-out", type=int, default=32, help="pictures of the score in the log")
     p.add_argument("--evaluate-every", type=int, default=1000, help="steps")
-    a = p.parse_args()
+    a = p.parse_args(given)
     a.cache = a.cache or a.out
     a.out.mkdir(parents=True, exist_ok=True)
     if not a.resume and (a.out / "checkpoint.pt").exists():
         p.error(f"{a.out}/checkpoint.pt exists: pass --resume to go on from it, or another --out")
-    run(a)
+    return a
 
 
 if __name__ == "__main__":
-    main()
+    run(arguments())

@@ -164,6 +164,9 @@ fn series_of_a_study_are_the_channels_of_a_pack() {
         run(folder.path(), &["convert", series, name, "--series", number]).expect(0);
     }
     batch("in", &[], "by-name").expect(0);
+    // Rules that nothing is looked up by are told, not passed over.
+    let ran = batch("in", &["--channel", "T1=t1", "--channel", "T2=t2"], "none").expect(2);
+    assert!(ran.stderr.contains("is for DICOM series, and there are none"), "{}", ran.stderr);
     let want = labels(&folder.path().join("by-name/case_seg.nii.gz"));
     for (n, channel) in ["T1=2", "t1=ax t1"].into_iter().enumerate() {
         // The longest text that fits wins: the series after contrast is not the other one.

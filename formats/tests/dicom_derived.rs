@@ -204,6 +204,15 @@ fn pictures_are_stored_as_they_are() {
             panic!("not 8 bits")
         };
         assert_eq!(found, pixels);
+        // Of burned-in text is said what the source says, and nothing where nobody looked.
+        let said = |path: &std::path::Path| {
+            let object = read_header(path).unwrap().object;
+            object.get(tags::BURNED_IN_ANNOTATION).map(|e| e.to_str().unwrap().trim().to_owned())
+        };
+        assert_eq!(said(&path).as_deref(), from.is_some().then_some("NO"));
+        let named = CaptureOptions { shows_identity: true, ..CaptureOptions::default() };
+        capture::write(&picture, from.as_deref(), &named, &path).unwrap();
+        assert_eq!(said(&path).as_deref(), Some("YES"));
     }
     let wrong = Picture { width: 5, height: 4, pixels: &colours };
     assert!(capture::write(&wrong, None, &CaptureOptions::default(), &path).is_err());

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::{after, all_types, image, number, numbered, open, rows, same_voxels, shared, statistics};
 use formats::raster::picture_grid;
-use formats::{AffineSource, Content, FrameAxis, Image, Meta, Task, Voxels};
+use formats::{AffineSource, Content, Error, FrameAxis, Image, Meta, Task, Voxels};
 
 #[test]
 fn pictures_of_the_truth_table_are_as_pillow_reads_them() {
@@ -394,6 +394,16 @@ fn tiff_tables_beyond_the_file_are_refused() {
     bytes[at..at + 4].copy_from_slice(&4_000_000u32.to_le_bytes());
     let text = read_bytes(&bytes).unwrap_err().to_string();
     assert!(text.contains("a.tif") && text.contains("tag 273 with 4000000 values"), "{text}");
+}
+
+/// Found by fuzzing: a height given twice, of which the decoder takes the other one. Blamed on the file, not on nobody.
+#[test]
+fn tiff_with_two_heights_is_told_of_the_file() {
+    let mut twice = tags(3, 4, 8, 1);
+    twice.push((257, 4, vec![1]));
+    let error = read_bytes(&tiff(&[(twice, vec![7; 12])])).unwrap_err();
+    assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+    assert!(error.to_string().contains("a.tif: decoded pixels do not fit the page"), "{error}");
 }
 
 #[test]

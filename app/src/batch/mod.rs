@@ -177,6 +177,10 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
     let files = Files::find(&batch.inputs, &batch.lists, &batch.out, restores)?;
     let mut all =
         cases::group(&files.paths, segmenter.manifest(), files.is_explicit && files.dicom.is_empty());
+    if let Some(rule) = batch.channels.first().filter(|_| files.dicom.is_empty()) {
+        let why = "is for DICOM series, and there are none; other files say with their names which channel they are";
+        return Err(Usage(format!("--channel {rule} {why}")).into());
+    }
     let mut scanned = Vec::new();
     if !files.dicom.is_empty() {
         let tree = formats::dicom::scan(&files.dicom, task)?;

@@ -395,28 +395,29 @@ fn put_record(setup: &Setup<'_>, staging: &Staging, record: &Record, names: &[St
     let text = format!("{}\n", serde_json::to_string_pretty(record)?);
     formats::atomic::write_bytes(&staging.path(&file), text.as_bytes())?;
     let old = setup.out.join(&file);
+    let stale = stale_slices(setup.out, record::earlier(setup.out, &record.case).as_ref(), names);
     if old.exists() && !names.is_empty() {
         std::fs::remove_file(&old).map_err(formats::Error::io(&old, "replace"))?;
     }
-    remove_stale(setup.out, &old_slices(setup.out, &record.case), names);
+    for slice in &stale {
+        let slice = setup.out.join(slice);
+        std::fs::remove_file(&slice).map_err(formats::Error::io(&slice, "replace"))?;
+    }
     staging.publish(names.iter().map(String::as_str).chain([file.as_str()]))?;
     Ok(())
 }
 
-/// Slices of a series that an earlier run left for a case, by name below the output folder.
-fn old_slices(out: &Path, case: &str) -> Vec<String> {
-    let folder = format!("{case}_restored");
-    let entries = std::fs::read_dir(out.join(&folder)).into_iter().flatten().flatten();
-    let names = entries.filter_map(|e| e.file_name().into_string().ok());
-    names.filter(|n| n.starts_with("IM_") && n.ends_with(".dcm")).map(|n| format!("{folder}/{n}")).collect()
-}
-
-/// Removes old slices that no new ones replace: two series in one folder would be read as one. What cannot be removed
-/// is told by nobody but the next reader.
-fn remove_stale(out: &Path, old: &[String], new: &[String]) {
-    for name in old.iter().filter(|n| !new.is_empty() && !new.contains(n)) {
-        let _ = std::fs::remove_file(out.join(name));
+/// Slices of a series that an earlier run of the case wrote, that are as they were written, and that no new slice
+/// replaces: two series in one folder would be read as one. Nothing else in the output folder is ours to remove.
+fn stale_slices(out: &Path, earlier: Option<&Record>, new: &[String]) -> Vec<String> {
+    let is_slice = |name: &str| name.contains('/');
+    if !new.iter().any(|name| is_slice(name)) {
+        return Vec::new();
     }
+    let outputs = earlier.map_or(&[][..], |record| &record.outputs);
+    let stale =
+        outputs.iter().filter(|o| is_slice(&o.file) && !new.contains(&o.file) && record::is_intact(out, o));
+    stale.map(|o| o.file.clone()).collect()
 }
 
 /// Runs one step of one case so that a panic in it is an error of that case.
@@ -535,6 +536,30 @@ mod tests {
         let cancel = fake.cancel.clone();
         let tally = run(cases, &setup, fake, &ears, &cancel).unwrap();
         (tally, ears.records.into_inner().unwrap())
+    }
+
+    #[test]
+    fn only_slices_of_an_earlier_run_are_taken_away() {
+        let (input, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (_, mut records) = go(out.path(), &[case(input.path(), "a")], &mut Fake::new(), false);
+        let mut record = records.remove(0);
+        std::fs::create_dir(out.path().join("a_restored")).unwrap();
+        let slices: Vec<String> = (1..=4).map(|n| format!("a_restored/IM_000{n}.dcm")).collect();
+        for name in &slices {
+            std::fs::write(out.path().join(name), name).unwrap();
+            let (bytes, sha256) = record::fingerprint(&out.path().join(name)).unwrap();
+            record.outputs.push(record::OutputFile { file: name.clone(), sha256, bytes });
+        }
+        // Somebody's own file beside them, and a slice that somebody changed.
+        std::fs::write(out.path().join("a_restored/IM_0009.dcm"), "mine").unwrap();
+        std::fs::write(out.path().join(&slices[3]), "changed").unwrap();
+        let new = slices[..2].to_vec();
+        assert_eq!(stale_slices(out.path(), Some(&record), &new), [slices[2].clone()]);
+        assert!(stale_slices(out.path(), Some(&record), &["a_restored.nii.gz".to_owned()]).is_empty());
+        assert!(stale_slices(out.path(), None, &new).is_empty());
+        // A record is data from disk, and names nothing outside.
+        record.outputs[4].file = "../a_restored/IM_0003.dcm".to_owned();
+        assert!(stale_slices(out.path(), Some(&record), &new).iter().all(|n| !n.contains("..")));
     }
 
     #[test]

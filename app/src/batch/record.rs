@@ -228,8 +228,7 @@ pub fn finished(
     pack: &PackId,
     options: &Options,
 ) -> Option<Record> {
-    let text = std::fs::read(out.join(file_name(case))).ok()?;
-    let record: Record = serde_json::from_slice(&text).ok()?;
+    let record = earlier(out, case)?;
     // Paths may differ (another mount of the same data); what counts is the content.
     let same_inputs = record.inputs.len() == inputs.len()
         && record.inputs.iter().zip(inputs).all(|(a, b)| a.sha256 == b.sha256);
@@ -240,12 +239,19 @@ pub fn finished(
         && record.pack == *pack
         && record.options == *options
         && !record.outputs.is_empty();
-    let is_intact = |o: &OutputFile| {
-        // A record is data from disk: it may only name files in its own folder or below.
-        let is_below = Path::new(&o.file).components().all(|c| matches!(c, std::path::Component::Normal(_)));
-        is_below
-            && fingerprint(&out.join(&o.file))
-                .is_ok_and(|(bytes, sha256)| bytes == o.bytes && sha256 == o.sha256)
-    };
-    (is_same && record.outputs.iter().all(is_intact)).then_some(record)
+    (is_same && record.outputs.iter().all(|o| is_intact(out, o))).then_some(record)
+}
+
+/// The record of a case that is in the output folder, whatever it is of.
+pub fn earlier(out: &Path, case: &str) -> Option<Record> {
+    serde_json::from_slice(&std::fs::read(out.join(file_name(case))).ok()?).ok()
+}
+
+/// Whether a file that a record names is as it was written.
+pub fn is_intact(out: &Path, output: &OutputFile) -> bool {
+    // A record is data from disk: it may only name files in its own folder or below.
+    let is_below = Path::new(&output.file).components().all(|c| matches!(c, std::path::Component::Normal(_)));
+    is_below
+        && fingerprint(&out.join(&output.file))
+            .is_ok_and(|(bytes, sha256)| bytes == output.bytes && sha256 == output.sha256)
 }

@@ -34,7 +34,8 @@ pub struct CaptureOptions {
     /// What was done (0008,2111), or empty.
     pub description: String,
     /// Burned In Annotation (0028,0301): whether the picture shows text that could identify the patient. Letters for
-    /// directions and scale bars do not. Where the source says so of its own pixels, the picture does too.
+    /// directions and scale bars do not. Where not, the picture says what the source says of its own pixels, and
+    /// nothing where that says nothing: nobody has looked.
     pub shows_identity: bool,
 }
 
@@ -90,8 +91,9 @@ pub fn write(
     d.texts(tags::IMAGE_TYPE, &["DERIVED", "SECONDARY"]);
     d.text(tags::INSTANCE_NUMBER, &options.instance_number.to_string());
     let of_source = origin.and_then(|o| text(&o.header, tags::BURNED_IN_ANNOTATION));
-    let shows_identity = options.shows_identity || of_source.as_deref() == Some("YES");
-    d.text(tags::BURNED_IN_ANNOTATION, if shows_identity { "YES" } else { "NO" });
+    if let Some(shows) = if options.shows_identity { Some("YES") } else { of_source.as_deref() } {
+        d.text(tags::BURNED_IN_ANNOTATION, shows);
+    }
     if !options.description.is_empty() {
         d.text(tags::DERIVATION_DESCRIPTION, &options.description);
     }

@@ -38,6 +38,7 @@ use crate::pack::ModelPack;
 
 pub use planes::Tiling;
 pub use preview::{Region, mixed, scale_of};
+use report::MARK;
 pub use report::{RESTORED, Report, Restoration, Restored, is_restored};
 pub use values::Scale;
 
@@ -252,7 +253,7 @@ impl Family for Restorer {
             noise_after: values::noise(&result, axes[0]),
         };
         result.meta.path = None;
-        result.meta.description = format!("{} {}: restored, not for measurement", m.id, m.version);
+        result.meta.description = format!("{MARK}: {} {}", m.id, m.version);
         report.write_to(&mut result.meta.facts);
         notices.push(report.notice());
         timings.add("finish", start);

@@ -68,7 +68,7 @@ pub(super) fn axes(grid: &Grid, slices: Slices) -> Vec<usize> {
         Slices::All => vec![2, 1, 0],
         Slices::Auto => {
             let mm = grid.spacing_mm();
-            // A millionth of a difference is none.
+            // Headers round spacings: a thousandth of a difference is none.
             let thick = [1, 0].into_iter().fold(2, |best, a| if mm[a] > mm[best] * 1.001 { a } else { best });
             vec![thick]
         }

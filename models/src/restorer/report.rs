@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The fact of a restored image that says so; its value is the task.
 pub const RESTORED: &str = "restored";
 
+/// What descriptions of restored images begin with: formats cut them short (NIfTI after 79 bytes), and keep no facts.
+pub(super) const MARK: &str = "restored, not for measurement";
+
 /// What a restorer does to pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -129,5 +132,5 @@ fn short(v: f64) -> String {
 /// Whether an image says of itself that it was restored: by its facts, or, read back from a file, by its description.
 #[must_use]
 pub fn is_restored(meta: &formats::Meta) -> bool {
-    meta.facts.contains_key(RESTORED) || meta.description.contains("restored, not for measurement")
+    meta.facts.contains_key(RESTORED) || meta.description.contains(MARK)
 }

@@ -137,19 +137,11 @@ pub(super) fn mixed(volume: &Volume, restored: &[Array3<f32>], scale: Scale, str
         scaling: Scaling,
         mix: impl Fn(f64, f32) -> f64 + Sync,
     ) -> Voxels {
-        let one = |(s, &r): (&T, &f32)| {
+        let out = ndarray::Zip::from(stored).and(restored).par_map_collect(|s, &r| {
             let value = s.to_f64() * scaling.slope + scaling.inter;
-            if !value.is_finite() {
-                return *s;
-            }
-            T::store((mix(value, r) - scaling.inter) / scaling.slope)
-        };
-        let (from, by) = (stored.as_slice().unwrap_or_default(), restored.as_slice().unwrap_or_default());
-        let out: Vec<T> = from.par_iter().zip(by).map(one).collect();
-        T::wrap(
-            Array3::from_shape_vec(stored.raw_dim(), out)
-                .map_or_else(|_| stored.clone(), Array3::into_shared),
-        )
+            if value.is_finite() { T::store((mix(value, r) - scaling.inter) / scaling.slope) } else { *s }
+        });
+        T::wrap(out.into_shared())
     }
     fn colours<T: Store, const N: usize>(
         stored: &Shared<[T; N]>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use formats::{Grid, Image, LabelMap, Notice, Task, Volume};
-use inference::net::{Net, Port};
+use inference::net::{Nets, Port};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -25,11 +25,11 @@ pub trait Family: Sync {
     /// What a manifest of this family must not say, as `(found, expected)`; `None` when all is well.
     fn fault(&self, manifest: &Manifest) -> Option<(String, String)>;
 
-    /// Whether a loaded network has the ports and sizes the manifest states.
+    /// Whether the loaded graphs have the ports and sizes the manifest states.
     ///
     /// # Errors
     /// [`Error::Pack`] with what was found and expected.
-    fn fits(&self, pack: &ModelPack, net: &dyn Net) -> Result<()>;
+    fn fits(&self, pack: &ModelPack, nets: &Nets) -> Result<()>;
 
     /// Answers before any work: whether the case can be run, on which grid, in how many tiles, with how much
     /// memory.
@@ -48,7 +48,7 @@ pub trait Family: Sync {
     ///
     /// # Errors
     /// Those of the network; [`Error::Cancelled`] within one tile.
-    fn infer(&self, pack: &ModelPack, prepared: Prepared, net: &mut dyn Net, task: &Task) -> Result<Scored>;
+    fn infer(&self, pack: &ModelPack, prepared: Prepared, nets: &mut Nets, task: &Task) -> Result<Scored>;
 
     /// Brings the network's answer back to the grid of the first input.
     ///

@@ -76,6 +76,9 @@ pub struct Manifest {
 pub struct FileEntry {
     /// What it is for.
     pub role: Role,
+    /// Which part of the model the network is, for families of several graphs, e.g. `"backbone"`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub part: String,
     /// Plain file name inside the pack folder: no folders, no links.
     pub path: String,
     /// SHA-256 of the content, 64 hexadecimal digits.
@@ -704,9 +707,30 @@ impl Manifest {
                 ));
             }
         }
-        let networks = self.files.iter().filter(|f| f.role == Role::Network).count();
-        (networks != 1)
-            .then(|| (format!("{networks} files with role = “network”"), "exactly one ONNX file".to_owned()))
+        let parts: Vec<&str> = self.networks().map(|f| f.part.as_str()).collect();
+        let mut names = std::collections::BTreeSet::new();
+        if parts.is_empty() || !parts.iter().all(|p| names.insert(*p)) {
+            return Some((
+                format!("{} files with role = “network” and the parts {parts:?}", parts.len()),
+                "at least one ONNX file, and each part once".to_owned(),
+            ));
+        }
+        None
+    }
+
+    /// The files that hold the model's graphs, in the manifest's order.
+    pub fn networks(&self) -> impl Iterator<Item = &FileEntry> {
+        self.files.iter().filter(|f| f.role == Role::Network)
+    }
+
+    /// What is wrong with the parts for a family whose model consists of exactly these, as `(found, expected)`; a model of
+    /// one graph has the part `""`.
+    #[must_use]
+    pub fn parts_fault(&self, wanted: &[&str]) -> Option<(String, String)> {
+        let found: std::collections::BTreeSet<&str> = self.networks().map(|f| f.part.as_str()).collect();
+        (found != wanted.iter().copied().collect()).then(|| {
+            (format!("networks of the parts {found:?}"), format!("those of a “{}”: {wanted:?}", self.family))
+        })
     }
 }
 

@@ -25,7 +25,7 @@ mod values;
 use std::time::Instant;
 
 use formats::{Notice, Task, Volume};
-use inference::net::{Net, Port};
+use inference::net::{Nets, Port};
 use ndarray::{Array3, Zip};
 
 use crate::error::{Error, Result};
@@ -99,6 +99,9 @@ impl Family for Restorer {
                 "activation = “none”: this family answers with pictures",
             );
         }
+        if let Some(fault) = m.parts_fault(&[""]) {
+            return Some(fault);
+        }
         if m.input.channels.len() != 1 {
             return wrong(
                 format!("{} input channels", m.input.channels.len()),
@@ -122,7 +125,7 @@ impl Family for Restorer {
         None
     }
 
-    fn fits(&self, pack: &ModelPack, net: &dyn Net) -> Result<()> {
+    fn fits(&self, pack: &ModelPack, nets: &Nets) -> Result<()> {
         let m = &pack.manifest;
         let channels = m.output.channel_count();
         let [_, h, w] = m.tiles.patch;
@@ -135,6 +138,7 @@ impl Family for Restorer {
             });
             port.dims.len() == 4 && port.dims[1].is_none_or(|c| c == channels) && good_sides
         };
+        let net = nets.first();
         let (inputs, outputs) = (net.inputs(), net.outputs());
         if inputs.len() == 1 && agrees(&inputs[0], true) && outputs.first().is_some_and(|o| agrees(o, false))
         {
@@ -215,7 +219,7 @@ impl Family for Restorer {
         &self,
         pack: &ModelPack,
         prepared: family::Prepared,
-        net: &mut dyn Net,
+        nets: &mut Nets,
         task: &Task,
     ) -> Result<family::Scored> {
         let start = Instant::now();
@@ -223,7 +227,7 @@ impl Family for Restorer {
         let mut case = *case;
         let mut work = planes::Work::new(pack, &case.volume, case.scale, case.batch);
         for (n, &axis) in case.axes.iter().enumerate() {
-            work.restore(net, axis, [n, case.axes.len()], task)?;
+            work.restore(nets.first_mut(), axis, [n, case.axes.len()], task)?;
         }
         let planes::Work { restored, tiles, unchanged, .. } = work;
         case.timings.add("infer", start);

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use formats::{Grid, LabelMap, Meta, Notice, Task, Volume};
 use inference::gridded::Gridded;
-use inference::net::Net;
+use inference::net::Nets;
 use inference::postprocess::{decide, keep_largest};
 use inference::resample::{resample_nearest_labels, scores_to_labels};
 use inference::tiles::{Plan, run_tiles, run_tiles_in_layers};
@@ -107,6 +107,9 @@ impl Family for PatchSegmenter {
     }
 
     fn fault(&self, m: &Manifest) -> Option<(String, String)> {
+        if let Some(fault) = m.parts_fault(&[""]) {
+            return Some(fault);
+        }
         (m.output.is_picture() || m.tiles.multiple.is_some()).then(|| {
             let found = "a picture as output, or tiles of several sizes".to_owned();
             (
@@ -116,7 +119,7 @@ impl Family for PatchSegmenter {
         })
     }
 
-    fn fits(&self, pack: &ModelPack, net: &dyn Net) -> Result<()> {
+    fn fits(&self, pack: &ModelPack, nets: &Nets) -> Result<()> {
         let m = &pack.manifest;
         let agrees = |dims: &[Option<usize>], channels: usize| {
             let wanted = [
@@ -128,6 +131,7 @@ impl Family for PatchSegmenter {
             ];
             dims.len() == 5 && dims.iter().zip(wanted).all(|(d, w)| d.is_none() || w.is_none() || *d == w)
         };
+        let net = nets.first();
         let (inputs, outputs) = (net.inputs(), net.outputs());
         let good = inputs.len() == 1
             && agrees(&inputs[0].dims, m.input.channels.len())
@@ -260,7 +264,7 @@ impl Family for PatchSegmenter {
         &self,
         pack: &ModelPack,
         prepared: family::Prepared,
-        net: &mut dyn Net,
+        nets: &mut Nets,
         task: &Task,
     ) -> Result<family::Scored> {
         let start = Instant::now();
@@ -278,7 +282,7 @@ impl Family for PatchSegmenter {
         common.tiles = plan.count();
         let scores = match common.strategy {
             Strategy::Whole { batch } => {
-                let scores = run_tiles(net, input.view(), &plan.with_batch(batch), task)?;
+                let scores = run_tiles(nets.first_mut(), input.view(), &plan.with_batch(batch), task)?;
                 check_scores(pack, scores.dim().0)?;
                 Scores::Logits(scores)
             }
@@ -291,7 +295,7 @@ impl Family for PatchSegmenter {
                 let table = labels::Table::new(&m.output);
                 let mut found = Array3::<u16>::zeros((d, h, w));
                 let mut channels = m.output.channel_count();
-                run_tiles_in_layers(net, input.view(), &plan, task, |from, scores| {
+                run_tiles_in_layers(nets.first_mut(), input.view(), &plan, task, |from, scores| {
                     let planes = scores.dim().1;
                     channels = scores.dim().0;
                     if channels == m.output.channel_count() {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
+use crate::mayor::{self, TextFinder, TextFound};
 use crate::pack::ModelPack;
 use crate::restorer::{self, Restored, Restorer};
 use crate::segmenter::{self, PatchSegmenter};
@@ -58,7 +59,7 @@ pub trait Family: Sync {
 }
 
 /// All families.
-pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer];
+pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer, &TextFinder];
 
 /// The family with an identifier.
 #[must_use]
@@ -73,6 +74,8 @@ pub enum Prepared {
     Segmenter(Box<segmenter::Prepared>),
     /// Of [`Restorer`].
     Restorer(Box<restorer::Prepared>),
+    /// Of [`TextFinder`].
+    Text(Box<mayor::Prepared>),
 }
 
 impl Prepared {
@@ -81,7 +84,7 @@ impl Prepared {
     pub fn input(&self) -> Option<&ndarray::Array4<f32>> {
         match self {
             Self::Segmenter(p) => p.input(),
-            Self::Restorer(_) => None,
+            Self::Restorer(_) | Self::Text(_) => None,
         }
     }
 
@@ -91,6 +94,7 @@ impl Prepared {
         match self {
             Self::Segmenter(p) => p.grid(),
             Self::Restorer(p) => p.grid(),
+            Self::Text(p) => p.grid(),
         }
     }
 }
@@ -102,6 +106,8 @@ pub enum Scored {
     Segmenter(Box<segmenter::Scored>),
     /// Of [`Restorer`].
     Restorer(Box<restorer::Scored>),
+    /// Of [`TextFinder`].
+    Text(Box<mayor::Scored>),
 }
 
 /// The error for a case that went through the steps of different families.
@@ -308,6 +314,8 @@ pub enum Output {
     Labels(LabelMap),
     /// A restored image on the grid and in the stored type of the input.
     Image(Restored),
+    /// Lines of text of every slice of the input.
+    Text(TextFound),
 }
 
 impl Output {
@@ -316,6 +324,7 @@ impl Output {
         match self {
             Self::Labels(labels) => &mut labels.meta.facts,
             Self::Image(restored) => &mut restored.volume.meta.facts,
+            Self::Text(text) => &mut text.facts,
         }
     }
 }

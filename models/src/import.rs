@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{CropKind, Manifest, Output, Restoration, SCHEMA, is_id};
 pub use crate::onnx::Precision;
 use crate::pack::{self, ModelPack, sha256_hex};
-use crate::{maxim, segformer3d};
+use crate::{maxim, mayor, segformer3d};
 
 /// Names and texts of the presets inside the program.
 pub static PRESETS: &[(&str, &str)] = &[
@@ -67,6 +67,7 @@ struct Ingredients<'a> {
 static IMPORTERS: &[Importer] = &[
     Importer { family: "segformer3d", parts: &[""], network: segformer3d_network },
     Importer { family: "maxim", parts: &[""], network: maxim_network },
+    Importer { family: "mayor", parts: &mayor::PARTS, network: mayor_network },
 ];
 
 /// What ONNX Runtime takes per voxel of a tile for SegFormer3D: 128³ voxels and four channels were measured at 60 to 80
@@ -138,7 +139,7 @@ impl Preset {
 /// How to import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
-    /// Family: `"segformer3d"` or `"maxim"`.
+    /// Family: `"segformer3d"`, `"maxim"` or `"mayor"`.
     pub family: String,
     /// Settings that go with the weights.
     pub preset: Preset,
@@ -404,6 +405,13 @@ fn maxim_network(i: &Ingredients<'_>, settings: &mut toml::Table) -> Result<Made
     Ok(Made::single(network, bytes))
 }
 
+fn mayor_network(i: &Ingredients<'_>, _: &mut toml::Table) -> Result<Made> {
+    let config: mayor::Config = section(i, "MAYOR")?;
+    let graphs = mayor::build_onnx(&config, i.loaded, i.precision, i.metadata)?;
+    let [_, h, w] = i.manifest.tiles.patch;
+    Ok(Made { graphs, tile_bytes: config.runtime_bytes([h, w]) })
+}
+
 fn file_row(role: &str, part: &str, name: &str, bytes: &[u8]) -> toml::Value {
     let mut row = toml::Table::new();
     row.insert("role".to_owned(), role.into());
@@ -451,6 +459,11 @@ fn model_card(m: &Manifest, loaded: &Checkpoint) -> String {
             card,
             "**Output.** Pictures ({task}, {colours}), in tiles of up to {h}×{w} pixels. Restored pictures are not for \
              measurement: detail may have been removed or invented.\n"
+        );
+    } else if m.output.is_text() {
+        let _ = writeln!(
+            card,
+            "**Output.** Lines of text as outlines with scores. No tool finds all text: a person has to look.\n"
         );
     } else {
         let labels: Vec<String> = m.labels.iter().map(|l| format!("{} {}", l.id, l.name)).collect();

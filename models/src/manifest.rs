@@ -10,6 +10,7 @@ use formats::{LabelEntry, LabelTable};
 pub use inference::normalise::Of;
 pub use inference::tiles::{Rule, Weights};
 
+pub use crate::mayor::TextSettings;
 pub use crate::restorer::Restoration;
 
 /// The newest manifest layout this program understands.
@@ -394,6 +395,8 @@ pub enum Output {
         #[serde(default = "peak")]
         peak: f64,
     },
+    /// Lines of text with their outlines.
+    Text(TextSettings),
 }
 
 /// One rule of a sigmoid output.
@@ -452,6 +455,7 @@ impl Output {
             Self::Softmax { classes } => classes.len(),
             Self::Sigmoid { channels, .. } => channels.len(),
             Self::Picture { channels, .. } => *channels,
+            Self::Text(_) => 1,
         }
     }
 
@@ -467,13 +471,25 @@ impl Output {
         self.restoration().is_some()
     }
 
+    /// Whether labels of voxels come out.
+    #[must_use]
+    pub fn is_labels(&self) -> bool {
+        matches!(self, Self::Softmax { .. } | Self::Sigmoid { .. })
+    }
+
+    /// Whether lines of text come out.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
     /// Every label a voxel can get, without background, ascending.
     #[must_use]
     pub fn label_ids(&self) -> Vec<u16> {
         let mut ids: Vec<u16> = match self {
             Self::Softmax { classes } => classes.clone(),
             Self::Sigmoid { rules, .. } => rules.iter().map(|r| r.label).collect(),
-            Self::Picture { .. } => Vec::new(),
+            Self::Picture { .. } | Self::Text(_) => Vec::new(),
         };
         ids.sort_unstable();
         ids.dedup();
@@ -625,7 +641,7 @@ impl Manifest {
                     "at least background and one structure".to_owned(),
                 ));
             }
-            Output::Softmax { .. } => {}
+            Output::Softmax { .. } | Output::Text(_) => {}
             Output::Picture { channels, peak, .. } => {
                 if !(matches!(channels, 1 | 3) && *peak > 0.0 && *peak <= 100.0) {
                     return Some((

@@ -142,9 +142,12 @@ impl OutputFormat {
         }
     }
 
-    /// Why results of a pack cannot be written so; `is_picture` when it restores.
-    fn fault(self, is_picture: bool) -> Option<&'static str> {
-        match (self, is_picture) {
+    /// Why results of a pack cannot be written so.
+    fn fault(self, output: &models::manifest::Output) -> Option<&'static str> {
+        if output.is_text() {
+            return Some("lines of text are written as JSON, TSV, PAGE XML and ICDAR lists, all at once");
+        }
+        match (self, output.is_picture()) {
             (Self::DicomSeg, true) => Some(
                 "restored images are no segmentations; write them as nii.gz, nrrd, mha, png, tiff or dicom",
             ),
@@ -164,7 +167,8 @@ impl OutputFormat {
 pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Result<Tally> {
     let mut segmenter = crate::segment::PackSegmenter::new(batch)?;
     let restores = segmenter.manifest().output.is_picture();
-    if let Some(why) = batch.format.and_then(|f| f.fault(restores)) {
+    let finds_text = segmenter.manifest().output.is_text();
+    if let Some(why) = batch.format.and_then(|f| f.fault(&segmenter.manifest().output)) {
         return Err(Usage(format!("--format: {why}")).into());
     }
     if !restores && batch.restoring != Restoring::default() {
@@ -174,7 +178,7 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
         ))
         .into());
     }
-    let files = Files::find(&batch.inputs, &batch.lists, &batch.out, restores)?;
+    let files = Files::find(&batch.inputs, &batch.lists, &batch.out, restores || finds_text)?;
     let mut all =
         cases::group(&files.paths, segmenter.manifest(), files.is_explicit && files.dicom.is_empty());
     if let Some(rule) = batch.channels.first().filter(|_| files.dicom.is_empty()) {
@@ -205,6 +209,7 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
         format: match batch.format {
             Some(format) => format.ending(),
             None if restores => record::SUITABLE,
+            None if finds_text => record::TEXT,
             None => OutputFormat::NiiGz.ending(),
         }
         .to_owned(),

@@ -253,7 +253,7 @@ fn open_case(
     let files = if case.stacks.is_empty() { &case.files[..] } else { &[] };
     for file in files {
         let mut image = formats::open(file, task)?;
-        if image.is_picture && !manifest.output.is_picture() {
+        if image.is_picture && manifest.output.is_labels() {
             let found = "a two-dimensional picture";
             return Err(formats::Error::unsupported(file, found, "volumes", "Give a 3-D image").into());
         }

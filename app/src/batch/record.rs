@@ -96,6 +96,8 @@ pub struct ProviderUsed {
 
 /// The format that suits each restored image: for volumes `nii.gz`; for pictures `png`, or `tiff` where PNG cannot hold their type.
 pub const SUITABLE: &str = "auto";
+/// [`Options::format`] of lists of text lines.
+pub const TEXT: &str = "text";
 
 /// Options that change the outputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

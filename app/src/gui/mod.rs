@@ -26,6 +26,7 @@ mod save;
 mod series;
 mod side;
 mod status;
+mod text;
 pub mod theme;
 mod volume;
 mod volume_thread;
@@ -108,6 +109,7 @@ pub struct App {
     labels: labels::Panel,
     edit: edit::Editor,
     restore: restore::Panel,
+    text: text::Panel,
     keeper: recovery::Keeper,
     loaded: Arc<Loaded>,
     show_crosshair: bool,
@@ -190,6 +192,7 @@ impl App {
             labels: labels::Panel::default(),
             edit: edit::Editor::default(),
             restore: restore::Panel::default(),
+            text: text::Panel::default(),
             keeper: recovery::Keeper::default(),
             loaded: Arc::new(Loaded::default()),
             show_crosshair: true,
@@ -339,6 +342,7 @@ impl App {
             Product::Segmented(result) => self.segmented(ctx, *result),
             Product::Restored(result) => self.restored(ctx, *result),
             Product::Previewed(preview) => self.restore.previewed(*preview),
+            Product::TextFound(found) => self.text_found(ctx, *found),
             Product::Saved(layer, path) => {
                 self.document.saved(layer, &path);
                 self.journal_forget(layer);

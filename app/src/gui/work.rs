@@ -34,6 +34,8 @@ pub enum Product {
     Restored(Box<RestoredImage>),
     /// A pack restored a piece of a layer.
     Previewed(Box<super::restore::Previewed>),
+    /// A pack found text in a layer.
+    TextFound(Box<FoundText>),
     /// A layer was written to a file.
     Saved(LayerId, PathBuf),
     /// Something else was written to a file.
@@ -120,6 +122,21 @@ pub struct Segmented {
     pub pack: String,
     /// The provider really used, and why.
     pub provider: ProviderReport,
+    /// Seconds in all.
+    pub seconds: f64,
+}
+
+/// Lines of text with where they came from.
+#[derive(Debug)]
+pub struct FoundText {
+    /// The layer they lie in.
+    pub source: LayerId,
+    /// Lines of every slice.
+    pub found: models::mayor::TextFound,
+    /// What the user should know.
+    pub notices: Vec<Notice>,
+    /// The pack's name.
+    pub pack: String,
     /// Seconds in all.
     pub seconds: f64,
 }
@@ -413,6 +430,13 @@ impl Run {
                 notices: outcome.notices,
                 pack,
                 provider,
+                seconds: seconds(),
+            })),
+            Output::Text(found) => Product::TextFound(Box::new(FoundText {
+                source,
+                found,
+                notices: outcome.notices,
+                pack,
                 seconds: seconds(),
             })),
             Output::Image(restored) => {

@@ -95,7 +95,7 @@ impl Family for Restorer {
         let wrong = |found: String, expected: &str| Some((found, expected.to_owned()));
         if !m.output.is_picture() {
             return wrong(
-                "labels as output".to_owned(),
+                "no pictures as output".to_owned(),
                 "activation = “none”: this family answers with pictures",
             );
         }

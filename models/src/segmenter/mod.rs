@@ -110,8 +110,8 @@ impl Family for PatchSegmenter {
         if let Some(fault) = m.parts_fault(&[""]) {
             return Some(fault);
         }
-        (m.output.is_picture() || m.tiles.multiple.is_some()).then(|| {
-            let found = "a picture as output, or tiles of several sizes".to_owned();
+        (!m.output.is_labels() || m.tiles.multiple.is_some()).then(|| {
+            let found = "no labels as output, or tiles of several sizes".to_owned();
             (
                 found,
                 "activation = “softmax” or “sigmoid”, and no multiple: this family labels voxels".to_owned(),

@@ -51,7 +51,7 @@ impl Run {
             Ok(pipeline.run(case, task)?)
         })?;
         let Output::Image(restored) = outcome.output else {
-            anyhow::bail!("the pack {} answers with labels, not with a picture", self.pack.id())
+            anyhow::bail!("the pack {} does not answer with a picture", self.pack.id())
         };
         let after = restored.volume;
         let largest =

@@ -1,9 +1,11 @@
 //! The restore page, by the names of what is seen.
 
+use app::settings::Settings;
 use eframe::egui::{self, Key, Modifiers, PointerButton, vec2};
 use egui_kittest::kittest::Queryable;
 use formats::{Affine, Grid};
 use insula_tests::{runtime, tiny_restorer};
+use viewer::{Plane, SliceView};
 
 use crate::driver::{Window, can_draw, write};
 use crate::states::keep;
@@ -16,19 +18,16 @@ fn values(window: &Window, layer: usize) -> formats::Shared<f32> {
     window.app().document.scene.layers[layer].image().expect("an image").volume().to_f32()
 }
 
-#[test]
-fn preview_restore_undo_and_the_warning_on_measurements() {
-    const TEST: &str = "preview_restore_undo_and_the_warning_on_measurements";
-    if !can_draw(TEST) || runtime(TEST).is_none() {
-        return;
-    }
+/// A window with the tiny restorer and a scan of a noisy ball, at its restore page.
+fn with_scan(scale: f32) -> (Window, tempfile::TempDir) {
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(home.path().join("packs")).unwrap();
     let _ = tiny_restorer(&home.path().join("packs"));
     for left_over in ["restorer.safetensors", "restorer.toml"] {
         std::fs::remove_file(home.path().join("packs").join(left_over)).unwrap();
     }
-    let mut window = Window::at_home(home.path().to_owned());
+    let (folder, settings) = (tempfile::tempdir().unwrap(), Settings::default());
+    let mut window = Window::with(folder, home.path().to_owned(), settings, Vec::new(), SIZE, scale);
     let scan = window.path("ball.nii.gz");
     let grid = Grid {
         size_ijk: [60, 70, 20],
@@ -43,6 +42,96 @@ fn preview_restore_undo_and_the_warning_on_measurements() {
     window.click("Restore");
     window.until("the pack is listed", |app| app.settings.pack.is_some());
     window.rest();
+    (window, home)
+}
+
+/// A pane as it is drawn, with a margin of points left out, and the pixels per point.
+fn pane_picture(window: &mut Window, name: &str, margin: f32) -> image::RgbaImage {
+    window.harness.run_steps(3);
+    let rect = window.pane(name).shrink(margin);
+    let scale = window.harness.ctx.pixels_per_point();
+    let picture = window.picture();
+    let [x, y, w, h] = [rect.left(), rect.top(), rect.width(), rect.height()].map(|v| (v * scale) as u32);
+    image::imageops::crop_imm(&picture, x, y, w, h).to_image()
+}
+
+const DIVIDER: &str = "Axial divider: original on the left, restored on the right";
+
+#[test]
+fn before_and_after_on_either_side_of_a_line_in_the_panes() {
+    const TEST: &str = "before_and_after_on_either_side_of_a_line_in_the_panes";
+    if !can_draw(TEST) || runtime(TEST).is_none() {
+        return;
+    }
+    for scale in [1.0, 2.0] {
+        let (mut window, _home) = with_scan(scale);
+        window.click("Restore image");
+        window.until("the result is there", |app| app.document.scene.layers.len() == 2);
+        window.rest();
+        assert!(window.harness.query_by_label(DIVIDER).is_none(), "off until asked for");
+        // Nothing may be drawn over what is compared; at the larger scale the view is zoomed in.
+        window.key(Modifiers::NONE, Key::X);
+        if scale > 1.0 {
+            let view = SliceView { plane: Plane::Axial, centre_ras: [5.0, 9.0, 0.5], mm_per_px: 0.11 };
+            window.app_mut().document.views[0] = Some(view);
+        }
+        let margin = 60.0;
+        let after = pane_picture(&mut window, "Axial slice", margin);
+        window.key(Modifiers::NONE, Key::G);
+        let before = pane_picture(&mut window, "Axial slice", margin);
+        window.key(Modifiers::NONE, Key::G);
+        window.palette("before and after");
+        let pane = window.pane("Axial slice");
+        let at = |window: &Window| window.pane(DIVIDER).center().x;
+        assert!((at(&window) - pane.center().x).abs() < 1.0, "in the middle at first");
+
+        let to = pane.center() + vec2(-40.0, 0.0);
+        window.drag(pane.center(), to, PointerButton::Primary);
+        assert!((at(&window) - to.x).abs() < 1.5, "the handle follows: {} and {}", at(&window), to.x);
+        let split = pane_picture(&mut window, "Axial slice", margin);
+        let line = ((at(&window) - pane.left() - margin) * scale) as i64;
+        let (mut seen, mut differ) = ([0, 0], 0);
+        for (x, y, found) in split.enumerate_pixels() {
+            // The line, its handle and the words beside it.
+            if (i64::from(x) - line).abs() < (70.0 * scale) as i64 {
+                continue;
+            }
+            let is_right = i64::from(x) > line;
+            let expected = if is_right { &after } else { &before };
+            let off = |p: &image::Rgba<u8>| (0..3).map(|c| p[c].abs_diff(found[c])).max();
+            assert!(off(expected.get_pixel(x, y)) <= Some(1), "{scale}: {x}, {y}, line at {line}");
+            seen[usize::from(is_right)] += 1;
+            differ += usize::from(before.get_pixel(x, y) != after.get_pixel(x, y));
+        }
+        assert!(seen.iter().all(|n| *n > 1000) && differ > 1000, "{seen:?} {differ}");
+        keep(&mut window, SIZE, &format!("restore_split_{scale}x"));
+
+        // By the keys, and by the slider of the page; arrows then move no slices.
+        let cursor = window.app().document.scene.cursor_ras;
+        window.harness.get_by_label(DIVIDER).focus();
+        window.harness.run_steps(2);
+        window.key(Modifiers::NONE, Key::ArrowRight);
+        window.key(Modifiers::SHIFT, Key::ArrowRight);
+        let moved = (at(&window) - to.x) / pane.width();
+        assert!((moved - 0.12).abs() < 0.01, "{moved}");
+        assert_eq!(window.app().document.scene.cursor_ras, cursor);
+        window.key(Modifiers::NONE, Key::Home);
+        assert!((at(&window) - pane.left()).abs() < 12.0);
+        assert!(window.harness.query_by_label("Divider in the panes").is_some());
+
+        window.click("Before and after in the panes");
+        assert!(window.harness.query_by_label(DIVIDER).is_none());
+        assert!(pane_picture(&mut window, "Axial slice", margin) == after, "as it was");
+    }
+}
+
+#[test]
+fn preview_restore_undo_and_the_warning_on_measurements() {
+    const TEST: &str = "preview_restore_undo_and_the_warning_on_measurements";
+    if !can_draw(TEST) || runtime(TEST).is_none() {
+        return;
+    }
+    let (mut window, _home) = with_scan(1.0);
     assert!(window.harness.query_by_label("Restoring pack").is_some());
 
     window.click("Preview");

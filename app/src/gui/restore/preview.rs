@@ -194,6 +194,7 @@ fn picture(volume: Volume, axis: usize, window: Window, colour_map: ColourMap, l
         cursor_ras: crate::document::centre_ras(&grid),
         convention: look.convention,
         interpolate: look.interpolate,
+        ..Scene::default()
     };
     let mut view = SliceView::fit(plane, bounds, [look.side_px as f64; 2]);
     view.mm_per_px /= 1.04; // without the margin

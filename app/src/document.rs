@@ -214,6 +214,8 @@ impl Document {
         let at = self.scene.layers.iter().position(|l| l.id == source)?;
         let below = self.scene.layers[at].image()?;
         let (window, colour_map) = (below.window, below.colour_map.clone());
+        // The same frame of a series.
+        let frame = below.frame.min(image.frames.len().saturating_sub(1));
         let details = Details {
             notices: image.notices.clone(),
             meta: image.first().meta.clone(),
@@ -224,7 +226,7 @@ impl Document {
         let content = Content::Image(ImageLayer {
             id: ImageId::fresh(),
             image: Arc::new(image),
-            frame: 0,
+            frame,
             window,
             colour_map,
             value_range,

@@ -107,8 +107,8 @@ fn before_and_after_on_either_side_of_a_line_in_the_panes() {
         let line = ((at(&window) - pane.left() - margin) * scale) as i64;
         let (mut seen, mut differ) = ([0, 0], 0);
         for (x, y, found) in split.enumerate_pixels() {
-            // The line and its handle; the words beside it lie in the margin.
-            if (i64::from(x) - line).abs() < (16.0 * scale) as i64 {
+            // The line, its handle and the pointer; the words beside it lie in the margin.
+            if (i64::from(x) - line).abs() < (32.0 * scale) as i64 {
                 continue;
             }
             let is_right = i64::from(x) > line;

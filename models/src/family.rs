@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use formats::{Grid, Image, LabelMap, Notice, Task, Volume};
+use formats::{FrameAxis, Grid, Image, LabelMap, Notice, Task, Volume};
 use inference::net::{Nets, Port};
 use serde::{Deserialize, Serialize};
 
@@ -169,6 +169,11 @@ pub struct Case {
     pub name: String,
     /// One volume per channel, in the pack's order. Results lie on the grid of the first.
     pub channels: Vec<Volume>,
+    /// The frames of the only channel after the first, on its grid and of its type; for packs that restore, which do
+    /// all of them.
+    pub further: Vec<Volume>,
+    /// Axes of the frames, as of [`Image::frame_axes`].
+    pub frame_axes: Vec<FrameAxis>,
     /// What was odd about the files.
     pub notices: Vec<Notice>,
     /// How it is restored, by packs that restore.
@@ -184,15 +189,24 @@ impl Case {
         Self {
             name: name.into(),
             channels,
+            further: Vec::new(),
+            frame_axes: Vec::new(),
             notices: Vec::new(),
             restoring: Restoring::default(),
             scale: None,
         }
     }
 
+    /// A case of one channel with all frames of an image, for packs that restore.
+    #[must_use]
+    pub fn of_frames(name: impl Into<String>, mut frames: Vec<Volume>, frame_axes: Vec<FrameAxis>) -> Self {
+        let further = frames.split_off(frames.len().min(1));
+        Self { further, frame_axes, ..Self::new(name, frames) }
+    }
+
     /// A case from opened files in the pack's channel order. One file with as many frames as the pack has channels
-    /// (more than one) is taken as all channels, in frame order; any other file with several frames gives its
-    /// first, with a notice. The files' own notices are kept.
+    /// (more than one) is taken as all channels, in frame order. Packs that restore get all frames of a file; for others
+    /// any other file with several frames gives its first, with a notice. The files' own notices are kept.
     ///
     /// # Errors
     /// [`Error::Argument`] when the number of files does not fit.
@@ -215,6 +229,10 @@ impl Case {
                 ));
                 case.channels = image.frames;
                 break;
+            }
+            if wanted == 1 && manifest.output.is_picture() {
+                let frames = Self::of_frames("", image.frames, image.frame_axes);
+                return Ok(Self { name: case.name, notices: case.notices, ..frames });
             }
             if image.frames.len() > 1 {
                 case.notices.push(Notice::warning(
@@ -319,12 +337,14 @@ pub enum Output {
 }
 
 impl Output {
-    /// Facts about the result, to which those about its making are added.
-    pub(crate) fn facts_mut(&mut self) -> &mut BTreeMap<String, String> {
+    /// Facts about the result (about each frame of it), to which those about its making are added.
+    pub(crate) fn facts_mut(&mut self) -> Vec<&mut BTreeMap<String, String>> {
         match self {
-            Self::Labels(labels) => &mut labels.meta.facts,
-            Self::Image(restored) => &mut restored.volume.meta.facts,
-            Self::Text(text) => &mut text.facts,
+            Self::Labels(labels) => vec![&mut labels.meta.facts],
+            Self::Image(Restored { volume, further, .. }) => {
+                std::iter::once(volume).chain(further).map(|v| &mut v.meta.facts).collect()
+            }
+            Self::Text(text) => vec![&mut text.facts],
         }
     }
 }

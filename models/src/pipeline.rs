@@ -197,7 +197,7 @@ impl Steps {
     pub fn finish(&self, scored: Scored, task: &Task) -> Result<Outcome> {
         let Finished { name, mut output, notices, timings, tiles, estimated_bytes } =
             self.family.finish(&self.pack, scored, task)?;
-        self.provenance.write_to(output.facts_mut());
+        output.facts_mut().into_iter().for_each(|facts| self.provenance.write_to(facts));
         Ok(Outcome {
             name,
             output,

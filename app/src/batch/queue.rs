@@ -229,7 +229,8 @@ pub fn estimate(
         None => Ok(None),
         Some(opened) => {
             let image = opened.channels.first().context("a case has a channel")?;
-            let names = outputs::names(&case.name, image, setup.options);
+            let frames = 1 + opened.further.len();
+            let names = outputs::names(&case.name, image, frames, setup.options);
             Ok(Some((segmenter.estimate(&opened)?, names)))
         }
     }

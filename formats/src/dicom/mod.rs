@@ -33,6 +33,7 @@ pub mod seg;
 pub mod series;
 pub mod suv;
 pub mod thumbnail;
+mod timing;
 mod value;
 
 pub use dataset::{Encoding, PixelElement};

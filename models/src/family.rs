@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::pack::ModelPack;
+use crate::plain::{self, Classified, Detected, Plain};
 use crate::restorer::{self, Restored, Restorer};
 use crate::segmenter::{self, PatchSegmenter};
 
@@ -58,7 +59,7 @@ pub trait Family: Sync {
 }
 
 /// All families.
-pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer];
+pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer, &Plain];
 
 /// The family with an identifier.
 #[must_use]
@@ -102,6 +103,8 @@ pub enum Scored {
     Segmenter(Box<segmenter::Scored>),
     /// Of [`Restorer`].
     Restorer(Box<restorer::Scored>),
+    /// Of [`Plain`], where it classifies or detects.
+    Plain(Box<plain::Scored>),
 }
 
 /// The error for a case that went through the steps of different families.
@@ -308,6 +311,10 @@ pub enum Output {
     Labels(LabelMap),
     /// A restored image on the grid and in the stored type of the input.
     Image(Restored),
+    /// Probabilities of classes.
+    Classes(Classified),
+    /// Boxes around what was found, on the grid of the first input.
+    Boxes(Detected),
 }
 
 impl Output {
@@ -316,6 +323,8 @@ impl Output {
         match self {
             Self::Labels(labels) => &mut labels.meta.facts,
             Self::Image(restored) => &mut restored.volume.meta.facts,
+            Self::Classes(classified) => &mut classified.facts,
+            Self::Boxes(detected) => &mut detected.facts,
         }
     }
 }

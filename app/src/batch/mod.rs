@@ -7,6 +7,7 @@
 //! and options gave exactly the files that are there. Everything else is done (again). Records are written
 //! last, so killing the program loses at most the case in flight.
 
+pub mod answers;
 pub mod cases;
 pub mod channels;
 pub mod inputs;
@@ -174,7 +175,13 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
         ))
         .into());
     }
-    let files = Files::find(&batch.inputs, &batch.lists, &batch.out, restores)?;
+    let answer = answers::Answer::of(&segmenter.manifest().output);
+    if batch.format.is_some() && answer.is_some() {
+        let why = "this pack answers with a table, which has no format to choose";
+        return Err(Usage(format!("--format: {why}")).into());
+    }
+    let takes_pictures = segmenter.manifest().takes_pictures();
+    let files = Files::find(&batch.inputs, &batch.lists, &batch.out, takes_pictures)?;
     let mut all =
         cases::group(&files.paths, segmenter.manifest(), files.is_explicit && files.dicom.is_empty());
     if let Some(rule) = batch.channels.first().filter(|_| files.dicom.is_empty()) {
@@ -210,6 +217,7 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
         .to_owned(),
         quicklook: batch.quicklook,
         restoring: restores.then_some(batch.restoring),
+        answer,
     };
     let setup = Setup {
         out: &batch.out,
@@ -315,7 +323,7 @@ fn plan(
     Ok(tally)
 }
 
-/// What computes label maps or restored images: a model pipeline, or a stand-in in tests.
+/// What computes label maps, restored images or other answers: a model pipeline, or a stand-in in tests.
 pub trait Segmenter {
     /// The model.
     fn pack(&self) -> &PackId;

@@ -7,6 +7,7 @@ use models::restorer::Restored;
 use serde::Serialize;
 
 use super::OutputFormat;
+use super::answers;
 use super::record::{Options, SUITABLE};
 use super::staging::Staging;
 use crate::dicom::LabelObject;
@@ -28,6 +29,9 @@ struct VolumesFile<'a> {
 
 /// Names of the files that [`write()`] makes of `image`, in its order.
 pub fn names(case: &str, image: &Volume, options: &Options) -> Vec<String> {
+    if let Some(answer) = options.answer {
+        return answer.names(case, options);
+    }
     let ending = ending(image, options);
     let mut names = Vec::new();
     if options.restoring.is_some() && ending == OutputFormat::Dicom.ending() {
@@ -70,7 +74,7 @@ fn ending<'a>(image: &Volume, options: &'a Options) -> &'a str {
 }
 
 /// Whether an image is a picture without a place in space.
-fn is_picture(image: &Volume) -> bool {
+pub(super) fn is_picture(image: &Volume) -> bool {
     image.meta.affine_source == AffineSource::None && image.grid.size_ijk[2] == 1
 }
 
@@ -90,6 +94,8 @@ pub fn write(
     match result {
         Output::Labels(labels) => write_labels(staging, case, image, labels, options, algorithm, notices),
         Output::Image(restored) => write_image(staging, case, restored, options, algorithm, notices),
+        Output::Classes(classified) => answers::write_classes(staging, case, classified, options),
+        Output::Boxes(detected) => answers::write_boxes(staging, case, image, detected, options, notices),
     }
 }
 

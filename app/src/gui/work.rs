@@ -23,7 +23,7 @@ pub enum Product {
     /// A file was opened.
     Opened(Box<OpenedFile>),
     /// Folders and archives were looked into.
-    Found(Box<Found>),
+    LookedInto(Box<Found>),
     /// The small picture of a DICOM stack; none when it cannot be drawn.
     Thumbnail(String, Option<formats::dicom::Thumbnail>),
     /// Something of de-identification.
@@ -32,6 +32,10 @@ pub enum Product {
     Segmented(Box<Segmented>),
     /// A pack restored a layer.
     Restored(Box<RestoredImage>),
+    /// A pack classified a layer, or found things on it.
+    Found(Box<super::findings::Findings>),
+    /// A network that was exported elsewhere was looked at, for the answers given.
+    Looked(Box<super::plain::Looked>),
     /// A pack restored a piece of a layer.
     Previewed(Box<super::restore::Previewed>),
     /// A layer was written to a file.
@@ -219,7 +223,7 @@ pub fn look_into(paths: &[PathBuf], task: &Task) -> anyhow::Result<Product> {
     }
     let tree =
         if dicom.is_empty() { formats::dicom::Tree::default() } else { formats::dicom::scan(&dicom, task)? };
-    Ok(Product::Found(Box::new(Found { paths: paths.to_vec(), files, tree })))
+    Ok(Product::LookedInto(Box::new(Found { paths: paths.to_vec(), files, tree })))
 }
 
 /// Stacks with more bytes of pixels than this show their middle slice while the rest is read.
@@ -406,6 +410,17 @@ impl Run {
         })?;
         let (source, pack) = (self.source, self.pack.manifest.name.clone());
         let seconds = || began.elapsed().as_secs_f64();
+        let findings = |answer, notices| {
+            let seconds = began.elapsed().as_secs_f64();
+            super::findings::Findings {
+                source,
+                answer,
+                notices,
+                pack: pack.clone(),
+                provider: provider.clone(),
+                seconds,
+            }
+        };
         Ok(match outcome.output {
             Output::Labels(labels) => Product::Segmented(Box::new(Segmented {
                 source,
@@ -415,6 +430,14 @@ impl Run {
                 provider,
                 seconds: seconds(),
             })),
+            Output::Classes(classified) => {
+                let answer = super::findings::Answer::Classes(classified);
+                Product::Found(Box::new(findings(answer, outcome.notices)))
+            }
+            Output::Boxes(detected) => {
+                let answer = super::findings::Answer::Boxes(detected);
+                Product::Found(Box::new(findings(answer, outcome.notices)))
+            }
             Output::Image(restored) => {
                 let image = Image {
                     is_picture: restored.volume.meta.affine_source == formats::AffineSource::None,

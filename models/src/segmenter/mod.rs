@@ -56,15 +56,15 @@ pub struct Scored {
 
 /// What is known about a case on its way through the steps.
 #[derive(Debug)]
-struct Common {
-    name: String,
-    placement: Placement,
+pub(crate) struct Common {
+    pub(crate) name: String,
+    pub(crate) placement: Placement,
     meta: Meta,
     strategy: Strategy,
-    estimated_bytes: u64,
-    tiles: usize,
-    notices: Vec<Notice>,
-    timings: Timings,
+    pub(crate) estimated_bytes: u64,
+    pub(crate) tiles: usize,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) timings: Timings,
 }
 
 #[derive(Debug)]
@@ -95,6 +95,11 @@ impl Prepared {
     pub fn name(&self) -> &str {
         &self.common.name
     }
+
+    /// For those who answer with something else than labels.
+    pub(crate) fn into_parts(self) -> (Common, Option<Array4<f32>>) {
+        (self.common, self.input)
+    }
 }
 
 impl Family for PatchSegmenter {
@@ -107,8 +112,8 @@ impl Family for PatchSegmenter {
     }
 
     fn fault(&self, m: &Manifest) -> Option<(String, String)> {
-        (m.output.is_picture() || m.tiles.multiple.is_some()).then(|| {
-            let found = "a picture as output, or tiles of several sizes".to_owned();
+        (!m.output.labels_voxels() || m.tiles.multiple.is_some()).then(|| {
+            let found = "another output than labels, or tiles of several sizes".to_owned();
             (
                 found,
                 "activation = “softmax” or “sigmoid”, and no multiple: this family labels voxels".to_owned(),
@@ -244,11 +249,11 @@ impl Family for PatchSegmenter {
             let grid = if is_first_grid { first } else { volume.grid };
             let mut stored = values::clean(&volume, &looked, m);
             drop(volume);
-            values::apply(m, When::Stored, &mut stored, &grid, task)?;
+            values::apply(m, When::Stored, n, &mut stored, &grid, task)?;
             let mut moved =
                 geometry::bring(&Gridded { array: stored.view(), grid }, &working, interpolation(m), task)?;
             drop(stored);
-            values::apply(m, When::Working, &mut moved, &working, task)?;
+            values::apply(m, When::Working, n, &mut moved, &working, task)?;
             input.index_axis_mut(Axis(0), n).assign(&moved);
         }
         timings.add("prepare", start);
@@ -376,7 +381,8 @@ fn check_volumes<'a>(m: &Manifest, case: &'a Case) -> Result<&'a Volume> {
     for (v, c) in case.channels.iter().zip(&m.input.channels) {
         let size = v.grid.size_ijk;
         let what = v.meta.path.as_ref().map_or_else(|| c.name.clone(), |p| p.display().to_string());
-        if size.iter().any(|&n| n < 2) {
+        // Networks that see slices see pictures as well.
+        if m.tiles.patch[0] > 1 && size.iter().any(|&n| n < 2) {
             return Err(Error::Argument(format!(
                 "{}: {what} is two-dimensional ({}×{}×{} voxels), but “{}” segments volumes. Give the whole series or volume",
                 case.name, size[0], size[1], size[2], m.id

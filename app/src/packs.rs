@@ -6,10 +6,13 @@ use std::sync::Arc;
 use formats::Task;
 use models::import::{ImportOptions, Preset, import};
 use models::onnx::Precision;
+use models::plain::Answers;
+use models::plain::import::{Look, Options};
 use models::restorer::Restoration;
 use models::{Catalog, ModelPack};
 use serde::{Deserialize, Serialize};
 
+use crate::batch::answers::Answer;
 use crate::failure::Usage;
 
 /// A pack to be made from somebody's weights.
@@ -42,11 +45,36 @@ pub struct Import {
     pub attention_scale: Option<String>,
     /// Whether a pack of the same identifier may be replaced.
     pub overwrite: bool,
+    /// What is known about a network that was exported elsewhere, for the family `onnx`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain: Option<Answers>,
 }
 
 impl Import {
-    /// The identifier when none is given: family and preset or task.
+    /// Of a file, with nothing answered yet.
+    pub fn of(checkpoint: PathBuf, family: &str) -> Self {
+        Self {
+            checkpoint,
+            family: family.to_owned(),
+            preset: None,
+            task: None,
+            variant: None,
+            licence: None,
+            id: None,
+            name: None,
+            out: None,
+            half: false,
+            attention_scale: None,
+            overwrite: false,
+            plain: None,
+        }
+    }
+
+    /// The identifier when none is given: family and preset or task; of plain models the file's name.
     pub fn default_id(&self) -> String {
+        if self.family == ONNX {
+            return id_of_file(&self.checkpoint);
+        }
         let of_preset = self.preset.as_deref().map(|text| match Preset::parse(text) {
             Preset::Toml(path) => path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase(),
             _ => text.to_owned(),
@@ -54,6 +82,17 @@ impl Import {
         let what = of_preset.or_else(|| self.task.map(|t| t.to_string())).unwrap_or_default();
         format!("{}-{what}", self.family)
     }
+}
+
+/// The family of networks that were exported elsewhere.
+pub const ONNX: &str = "onnx";
+
+/// A file's name as an identifier: small letters and digits, everything else a hyphen.
+fn id_of_file(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    let id: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(64).collect();
+    let id = id.trim_matches('-');
+    if id.is_empty() { ONNX.to_owned() } else { id.to_owned() }
 }
 
 /// A pack, for people and scripts.
@@ -73,10 +112,13 @@ pub struct PackInfo {
     pub licence: String,
     /// Input channels in order.
     pub channels: Vec<String>,
-    /// How many structures it labels.
+    /// How many structures it labels, or classes it knows.
     pub labels: usize,
     /// What it does to pictures, when it restores them.
     pub restores: Option<Restoration>,
+    /// What it answers with, when that is neither labels nor images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
     /// SHA-256 over manifest and files.
     pub sha256: String,
     /// Whether it is part of the program.
@@ -97,8 +139,9 @@ impl PackInfo {
             summary: m.summary.clone(),
             licence: m.licence.clone(),
             channels: m.input.channels.iter().map(|c| c.name.clone()).collect(),
-            labels: m.labels.len(),
+            labels: if m.output.labels_voxels() { m.labels.len() } else { m.output.channel_count() },
             restores: m.output.restoration(),
+            answer: Answer::of(&m.output),
             sha256: pack.hash.clone(),
             is_bundled: pack.is_bundled(),
             place: pack.place(),
@@ -111,6 +154,9 @@ impl PackInfo {
 /// # Errors
 /// [`Usage`] for an unknown preset, family or a bad identifier; those of the import.
 pub fn import_pack(request: &Import, task: &Task) -> anyhow::Result<PackInfo> {
+    if request.family == ONNX {
+        return Ok(import_plain(request, task)?.0);
+    }
     let preset = match (&request.preset, request.task) {
         (Some(_), Some(_)) => {
             return Err(
@@ -138,6 +184,36 @@ pub fn import_pack(request: &Import, task: &Task) -> anyhow::Result<PackInfo> {
     }
     let pack = import(&request.checkpoint, &options, task).map_err(usage)?;
     Ok(PackInfo::of(&pack))
+}
+
+/// Makes a pack of a network that was exported elsewhere; tells what was taken from where.
+///
+/// # Errors
+/// [`Usage`] naming what is missing, with the choices; those of the file.
+pub fn import_plain(request: &Import, task: &Task) -> anyhow::Result<(PackInfo, Look)> {
+    let for_weights = [
+        (request.preset.is_some(), "--preset"),
+        (request.variant.is_some(), "--variant"),
+        (request.attention_scale.is_some(), "--attention-scale"),
+        (request.half, "--half"),
+    ];
+    if let Some((_, option)) = for_weights.iter().find(|(is_given, _)| *is_given) {
+        return Err(
+            Usage(format!("{option} is for weights of our own families, not for --family {ONNX}")).into()
+        );
+    }
+    let options = Options {
+        id: request.id.clone().unwrap_or_else(|| request.default_id()),
+        name: request.name.clone(),
+        licence: request.licence.clone(),
+        out_dir: request.out.clone().unwrap_or_else(|| Catalog::standard().folder().to_owned()),
+        replace: request.overwrite,
+    };
+    let mut answers = request.plain.clone().unwrap_or_default();
+    answers.task = answers.task.or(request.task);
+    let (pack, look) =
+        models::plain::import::import(&request.checkpoint, &answers, &options, task).map_err(usage)?;
+    Ok((PackInfo::of(&pack), look))
 }
 
 /// Copies a pack folder to the user's packs, after checking every file.

@@ -85,11 +85,8 @@ impl Error {
         Self::Runtime { found: found.into(), remedy: remedy.into() }
     }
 
-    pub(crate) fn net(
-        found: impl Into<String>,
-        expected: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
+    /// An [`Error::Net`].
+    pub fn net(found: impl Into<String>, expected: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Net { found: found.into(), expected: expected.into(), remedy: remedy.into() }
     }
 }

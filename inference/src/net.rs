@@ -30,7 +30,8 @@ pub trait Net: Send {
     fn inputs(&self) -> &[Port];
     /// Outputs in the graph's order.
     fn outputs(&self) -> &[Port];
-    /// Runs once: f32 arrays by input name (any order, each input once), outputs in the graph's order.
+    /// Runs once: f32 arrays by input name (any order, each input once), outputs in the graph's order, as f32 whatever
+    /// number type the graph gives.
     ///
     /// A cancel of `task` before or during the call ends it within about 20 ms plus the layer under way.
     ///
@@ -113,8 +114,8 @@ pub struct OnnxNet {
 
 impl OnnxNet {
     pub(crate) fn new(session: Session, report: ProviderReport) -> Result<Self> {
-        let port = |o: &ort::value::Outlet| match o.dtype() {
-            ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => Ok(Port {
+        let port = |o: &ort::value::Outlet, kinds: &[TensorElementType]| match o.dtype() {
+            ValueType::Tensor { ty, shape, .. } if kinds.contains(ty) => Ok(Port {
                 name: o.name().to_owned(),
                 dims: shape.iter().map(|&d| usize::try_from(d).ok()).collect(),
             }),
@@ -124,10 +125,36 @@ impl OnnxNet {
                 "Export the model with float32 inputs and outputs",
             )),
         };
-        let inputs = session.inputs().iter().map(port).collect::<Result<_>>()?;
-        let outputs = session.outputs().iter().map(port).collect::<Result<_>>()?;
+        let floats = [TensorElementType::Float32];
+        let inputs = session.inputs().iter().map(|o| port(o, &floats)).collect::<Result<_>>()?;
+        let outputs = session.outputs().iter().map(|o| port(o, &WIDENED)).collect::<Result<_>>()?;
         Ok(Self { session, inputs, outputs, report })
     }
+}
+
+/// Types of outputs that are handed on as f32: class numbers of detectors and of networks that decide by themselves.
+const WIDENED: [TensorElementType; 6] = [
+    TensorElementType::Float32,
+    TensorElementType::Float64,
+    TensorElementType::Int64,
+    TensorElementType::Int32,
+    TensorElementType::Uint8,
+    TensorElementType::Bool,
+];
+
+/// An output as f32. Whole numbers are exact up to 2²⁴.
+fn widened(value: &ort::value::ValueRef<'_>) -> ort::Result<ArrayD<f32>> {
+    let ValueType::Tensor { ty, .. } = value.dtype() else {
+        return Err(ort::Error::new("an output that is no array"));
+    };
+    Ok(match ty {
+        TensorElementType::Float64 => value.try_extract_array::<f64>()?.mapv(|v| v as f32),
+        TensorElementType::Int64 => value.try_extract_array::<i64>()?.mapv(|v| v as f32),
+        TensorElementType::Int32 => value.try_extract_array::<i32>()?.mapv(|v| v as f32),
+        TensorElementType::Uint8 => value.try_extract_array::<u8>()?.mapv(f32::from),
+        TensorElementType::Bool => value.try_extract_array::<bool>()?.mapv(f32::from),
+        _ => value.try_extract_array::<f32>()?.to_owned(),
+    })
 }
 
 /// Names and shapes fit the ports.
@@ -199,7 +226,7 @@ impl Net for OnnxNet {
                 drop(watching);
                 let outputs = session.run_with_options(values, &options);
                 drop(done);
-                outputs?.values().map(|v| Ok(v.try_extract_array::<f32>()?.to_owned())).collect()
+                outputs?.values().map(|v| widened(&v)).collect()
             })
         })();
         // The runtime's own code for an ended run is a general failure: our flag decides.

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::mayor::{self, TextFinder, TextFound};
 use crate::pack::ModelPack;
+use crate::plain::{self, Classified, Detected, Plain};
 use crate::restorer::{self, Restored, Restorer};
 use crate::segmenter::{self, PatchSegmenter};
 
@@ -59,7 +60,7 @@ pub trait Family: Sync {
 }
 
 /// All families.
-pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer, &TextFinder];
+pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer, &TextFinder, &Plain];
 
 /// The family with an identifier.
 #[must_use]
@@ -108,6 +109,8 @@ pub enum Scored {
     Restorer(Box<restorer::Scored>),
     /// Of [`TextFinder`].
     Text(Box<mayor::Scored>),
+    /// Of [`Plain`], where it classifies or detects.
+    Plain(Box<plain::Scored>),
 }
 
 /// The error for a case that went through the steps of different families.
@@ -334,6 +337,10 @@ pub enum Output {
     Image(Restored),
     /// Lines of text of every slice of the input.
     Text(TextFound),
+    /// Probabilities of classes.
+    Classes(Classified),
+    /// Boxes around what was found, on the grid of the first input.
+    Boxes(Detected),
 }
 
 impl Output {
@@ -345,6 +352,8 @@ impl Output {
                 std::iter::once(volume).chain(further).map(|v| &mut v.meta.facts).collect()
             }
             Self::Text(text) => vec![&mut text.facts],
+            Self::Classes(classified) => vec![&mut classified.facts],
+            Self::Boxes(detected) => vec![&mut detected.facts],
         }
     }
 }

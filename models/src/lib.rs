@@ -5,7 +5,8 @@
 //! [`Pipeline`] runs a [`Case`] through one, [`import`] makes a pack from somebody's checkpoint. This crate knows
 //! networks by name; it refuses to know windows, command lines and how arrays are computed (that is `inference`).
 //!
-//! Start reading at [`manifest`] (what a pack says), then [`segmenter`] and [`restorer`] (what is done with it).
+//! Start reading at [`manifest`] (what a pack says), then [`segmenter`] and [`restorer`] (what is done with it); [`plain`]
+//! is about networks that somebody else exported.
 
 pub mod bundled;
 pub mod cases;
@@ -21,6 +22,7 @@ pub mod onnx;
 pub mod onnx_check;
 pub mod pack;
 pub mod pipeline;
+pub mod plain;
 pub mod restorer;
 pub mod segformer3d;
 pub mod segmenter;

@@ -11,6 +11,7 @@ pub use inference::normalise::Of;
 pub use inference::tiles::{Rule, Weights};
 
 pub use crate::mayor::TextSettings;
+pub use crate::plain::{BoxLayout, Fit, Graph, Values};
 pub use crate::restorer::Restoration;
 
 /// The newest manifest layout this program understands.
@@ -55,6 +56,9 @@ pub struct Manifest {
     pub crop: Crop,
     /// How the volume is cut for the network.
     pub tiles: Tiles,
+    /// How the graph of somebody else's network is laid out: for the family `onnx`, and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<Graph>,
     /// What comes out.
     pub output: Output,
     /// Clean-up of the labels.
@@ -207,6 +211,9 @@ pub struct IntensityStep {
     pub when: When,
     /// What is done.
     pub apply: Scheme,
+    /// Only on this channel, counted from 0; on all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<usize>,
 }
 
 /// On which array an intensity step works.
@@ -274,6 +281,13 @@ pub enum Scheme {
         low: f64,
         /// Becomes 1.
         high: f64,
+    },
+    /// `(value − subtract) / divide`, nothing clamped.
+    Linear {
+        /// Becomes 0.
+        subtract: f64,
+        /// Becomes 1 above `subtract`; not 0.
+        divide: f64,
     },
 }
 
@@ -357,6 +371,12 @@ pub struct Tiles {
 fn peak() -> f64 {
     99.5
 }
+fn quarter() -> f64 {
+    0.25
+}
+fn one_whole() -> f64 {
+    1.0
+}
 fn half() -> f64 {
     0.5
 }
@@ -397,6 +417,28 @@ pub enum Output {
     },
     /// Lines of text with their outlines.
     Text(TextSettings),
+    /// Probabilities of classes for the whole image, or for each slice.
+    Classes {
+        /// Names of the classes, in network order.
+        names: Vec<String>,
+        /// Whether several may hold at once, each with a probability of its own.
+        #[serde(default)]
+        several: bool,
+    },
+    /// Boxes around what was found, with classes and scores.
+    Boxes {
+        /// Names of the classes, in network order, without background.
+        names: Vec<String>,
+        /// How the network writes boxes down.
+        layout: BoxLayout,
+        /// Least score of a box.
+        #[serde(default = "quarter")]
+        threshold: f64,
+        /// Of two boxes of a class whose intersection is more than this part of their union, the better one stays; 1 where
+        /// the network has seen to that.
+        #[serde(default = "one_whole")]
+        overlap: f64,
+    },
 }
 
 /// One rule of a sigmoid output.
@@ -456,7 +498,14 @@ impl Output {
             Self::Sigmoid { channels, .. } => channels.len(),
             Self::Picture { channels, .. } => *channels,
             Self::Text(_) => 1,
+            Self::Classes { names, .. } | Self::Boxes { names, .. } => names.len(),
         }
+    }
+
+    /// Whether every voxel gets a label.
+    #[must_use]
+    pub fn labels_voxels(&self) -> bool {
+        matches!(self, Self::Softmax { .. } | Self::Sigmoid { .. })
     }
 
     /// What is done to pictures, where pictures come out rather than labels.
@@ -471,12 +520,6 @@ impl Output {
         self.restoration().is_some()
     }
 
-    /// Whether labels of voxels come out.
-    #[must_use]
-    pub fn is_labels(&self) -> bool {
-        matches!(self, Self::Softmax { .. } | Self::Sigmoid { .. })
-    }
-
     /// Whether lines of text come out.
     #[must_use]
     pub fn is_text(&self) -> bool {
@@ -489,7 +532,7 @@ impl Output {
         let mut ids: Vec<u16> = match self {
             Self::Softmax { classes } => classes.clone(),
             Self::Sigmoid { rules, .. } => rules.iter().map(|r| r.label).collect(),
-            Self::Picture { .. } | Self::Text(_) => Vec::new(),
+            Self::Picture { .. } | Self::Text(_) | Self::Classes { .. } | Self::Boxes { .. } => Vec::new(),
         };
         ids.sort_unstable();
         ids.dedup();
@@ -499,6 +542,12 @@ impl Output {
 }
 
 impl Manifest {
+    /// Whether pictures without a place in space are as welcome as volumes.
+    #[must_use]
+    pub fn takes_pictures(&self) -> bool {
+        self.output.is_picture() || (self.tiles.patch[0] == 1 && self.input.axes == STORED)
+    }
+
     /// Names and colours of the labels.
     #[must_use]
     pub fn label_table(&self) -> LabelTable {
@@ -523,6 +572,12 @@ impl Manifest {
             if value.trim().is_empty() {
                 return wrong(format!("an empty {field}"), "some text");
             }
+        }
+        if self.graph.is_some() && self.family != "onnx" {
+            return wrong(
+                format!("a [graph] section in a pack of the family {}", self.family),
+                "none, or the family onnx",
+            );
         }
         self.input_fault()
             .or_else(|| self.intensity_fault())
@@ -564,6 +619,13 @@ impl Manifest {
 
     fn intensity_fault(&self) -> Option<(String, String)> {
         for step in &self.intensity {
+            let channels = self.graph.as_ref().map_or(1, |g| g.colours) * self.input.channels.len();
+            if step.channel.is_some_and(|c| c >= channels) {
+                return Some((
+                    format!("an intensity step for channel {}", step.channel.unwrap_or(0)),
+                    format!("channels from 0 to {}", channels - 1),
+                ));
+            }
             let good = match &step.apply {
                 Scheme::SliceMinmax { .. } => step.when == When::Stored,
                 Scheme::Percentile { low, high, .. } => (0.0..*high).contains(low) && *high <= 100.0,
@@ -574,12 +636,15 @@ impl Manifest {
                         && deviation.is_finite()
                         && *deviation > 0.0
                 }
+                Scheme::Linear { subtract, divide } => {
+                    subtract.is_finite() && divide.is_finite() && *divide != 0.0
+                }
                 Scheme::Minmax | Scheme::Zscore { .. } => true,
             };
             if !good {
                 return Some((
                     format!("the intensity step {:?} {:?}", step.when, step.apply),
-                    "low < high, percentiles within 0..=100, and slice-minmax with when = “stored”"
+                    "low < high, percentiles within 0..=100, divisors other than 0, and slice-minmax with when = “stored”"
                         .to_owned(),
                 ));
             }
@@ -647,6 +712,22 @@ impl Manifest {
                     return Some((
                         format!("a picture of {channels} channels with peak = {peak}"),
                         "1 or 3 channels, and a percentile above 0 and up to 100".to_owned(),
+                    ));
+                }
+            }
+            Output::Classes { names, .. } | Output::Boxes { names, .. } => {
+                if names.is_empty() || names.len() > 65536 || names.iter().any(|n| n.trim().is_empty()) {
+                    return Some((
+                        format!("{} names of classes, or one without letters", names.len()),
+                        "1 to 65536 names".to_owned(),
+                    ));
+                }
+                if let Output::Boxes { threshold, overlap, .. } = &self.output
+                    && !((0.0..=1.0).contains(threshold) && (0.0..=1.0).contains(overlap))
+                {
+                    return Some((
+                        format!("threshold = {threshold}, overlap = {overlap}"),
+                        "both from 0 to 1".to_owned(),
                     ));
                 }
             }

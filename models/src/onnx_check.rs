@@ -1,44 +1,99 @@
-//! A look at an ONNX file before the runtime sees it: weights must be inside the file.
+//! A look at an ONNX file before the runtime sees it: nothing outside the file, and nothing without measure.
 //!
-//! ONNX tensors may name other files (`external_data`), which has been used to read files outside the model's
-//! folder (CVE-2024-27318, CVE-2025-51480). Packs vouch for one file by hash, so a tensor elsewhere is refused.
-//! Only the protobuf structure is walked (field numbers: onnx.proto3); nothing is copied.
+//! * ONNX tensors may name other files (`external_data`), which has been used to read files outside the model's
+//!   folder (CVE-2024-27318, CVE-2025-51480). Packs vouch for one file by hash, so a tensor elsewhere is refused; so are
+//!   operators of ONNX Runtime that load other files or run other code, and operators of libraries that are not there.
+//! * Functions may call functions, so that a small file stands for any number of nodes; and the size of an array that a
+//!   node fills may be anything. Both are counted before the runtime spends time and memory on them.
+//!
+//! Only the protobuf structure is walked (field numbers: onnx.proto3); nothing large is copied.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::onnx::wire::{Fields, Malformed, Value, packed};
 
 /// Sub-graphs (of `If`, `Loop`) nest; sound files stay far below this.
 const DEPTH_LIMIT: u32 = 64;
+/// Nodes, with those of sub-graphs, and those of functions as often as they are called. Large language models unrolled
+/// have some 20,000.
+const NODE_LIMIT: u64 = 200_000;
+/// Longest file: what protobuf can hold.
+const SIZE_LIMIT: usize = i32::MAX as usize;
+/// Values of an array that a node makes from a constant shape.
+const FILL_LIMIT: u128 = 1 << 31;
 
-/// Refuses bytes that are not an ONNX model, or one whose tensors lie in other files.
+/// Operator sets that every ONNX Runtime has.
+const DOMAINS: [&[u8]; 4] = [b"", b"ai.onnx", b"ai.onnx.ml", b"com.microsoft"];
+/// Operators of `com.microsoft` that load files or run code from outside.
+const REACHING: [&[u8]; 5] = [b"EPContext", b"PythonOp", b"PythonOpGrad", b"ATen", b"ATenGrad"];
+/// Operators that fill an array of a size given as data.
+const FILLING: [&[u8]; 3] = [b"ConstantOfShape", b"Expand", b"Tile"];
+
+/// Refuses bytes that are not an ONNX model, or one that reaches outside its file or is without measure.
 ///
 /// # Errors
 /// [`Error::Pack`]; `path` is for messages.
 pub fn refuse_outside_data(path: &Path, bytes: &[u8]) -> Result<()> {
     let remedy = "Export the model with all weights inside the .onnx file";
+    let refuse = |found: &str, expected: &str, remedy: &str| Err(Error::pack(path, found, expected, remedy));
+    if bytes.len() > SIZE_LIMIT {
+        return refuse("more than 2 GiB", "an ONNX model of at most 2 GiB", "Store its weights in 16 bits");
+    }
     // The runtime tells its own format by these bytes, which a protobuf file might hold as well.
     if bytes.get(4..8) == Some(b"ORTM") {
-        return Err(Error::pack(path, "a model in ONNX Runtime's own format", "an ONNX model", remedy));
+        return refuse("a model in ONNX Runtime's own format", "an ONNX model", remedy);
     }
-    match walk(bytes, Message::Model, 0) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::pack(path, "an ONNX file without a graph", "an ONNX model", remedy)),
-        Err(Fault::Outside) => Err(Error::pack(
-            path,
-            "a tensor stored in another file",
-            "all tensors inside the ONNX file",
-            remedy,
-        )),
-        Err(Fault::Malformed) => {
-            Err(Error::pack(path, "bytes that are not a sound ONNX file", "an ONNX model", remedy))
+    let fault = match Walk::default().model(bytes) {
+        Ok(true) => return Ok(()),
+        Ok(false) => return refuse("an ONNX file without a graph", "an ONNX model", remedy),
+        Err(fault) => fault,
+    };
+    let plain = "Export the model with standard operators only";
+    match fault {
+        Fault::Outside => {
+            refuse("a tensor stored in another file", "all tensors inside the ONNX file", remedy)
         }
+        Fault::Malformed => refuse("bytes that are not a sound ONNX file", "an ONNX model", remedy),
+        Fault::Domain(domain) => refuse(
+            &format!("an operator of the set “{domain}”, which only a library from elsewhere could run"),
+            "operators of ONNX and ONNX Runtime",
+            plain,
+        ),
+        Fault::Reaching(op) => refuse(
+            &format!("the operator {op}, which loads files or runs code from outside"),
+            "operators that compute",
+            plain,
+        ),
+        Fault::Nodes => refuse(
+            &format!("more than {NODE_LIMIT} nodes, those of functions counted as often as they are called"),
+            "a network of a size that can be run",
+            "Export the model without unrolling it",
+        ),
+        Fault::Recursion => refuse("a function that calls itself", "functions that end", plain),
+        Fault::Fill => refuse(
+            "a node that fills an array of more than 2³¹ values",
+            "arrays that fit into memory",
+            "Do not use this file",
+        ),
     }
 }
 
 enum Fault {
     Outside,
     Malformed,
+    Domain(String),
+    Reaching(String),
+    Nodes,
+    Recursion,
+    Fill,
+}
+
+impl From<Malformed> for Fault {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -69,58 +124,193 @@ impl Message {
     }
 }
 
-/// Walks one message; returns whether a graph was seen in it.
-fn walk(mut bytes: &[u8], kind: Message, depth: u32) -> Result<bool, Fault> {
-    if depth > DEPTH_LIMIT {
-        return Err(Fault::Malformed);
-    }
-    let mut has_graph = false;
-    while !bytes.is_empty() {
-        // Keys have 32 bits. Some parsers drop what is above, so a larger one could stand for any field.
-        let key = u32::try_from(varint(&mut bytes)?).map_err(|_| Fault::Malformed)?;
-        let field = key >> 3;
-        match key & 7 {
-            0 => {
-                let value = varint(&mut bytes)?;
-                if matches!(kind, Message::Tensor) && field == 14 && value != 0 {
-                    return Err(Fault::Outside);
-                }
-            }
-            1 => drop(take(&mut bytes, 8)?),
-            2 => {
-                let len = usize::try_from(varint(&mut bytes)?).map_err(|_| Fault::Malformed)?;
-                let content = take(&mut bytes, len)?;
-                if matches!(kind, Message::Tensor) && field == 13 {
-                    return Err(Fault::Outside);
-                }
-                if let Some(child) = kind.child(field) {
-                    has_graph |= matches!(child, Message::Graph);
-                    walk(content, child, depth + 1)?;
-                }
-            }
-            5 => drop(take(&mut bytes, 4)?),
-            _ => return Err(Fault::Malformed),
-        }
-    }
-    Ok(has_graph)
+/// A function's or operator's set and name.
+type Name<'a> = (&'a [u8], &'a [u8]);
+
+/// Nodes of the graph or of one function: how many, and which functions it calls how often.
+#[derive(Default)]
+struct Body<'a> {
+    nodes: u64,
+    calls: HashMap<Name<'a>, u64>,
 }
 
-fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], Fault> {
-    let (head, tail) = bytes.split_at_checked(n).ok_or(Fault::Malformed)?;
-    *bytes = tail;
-    Ok(head)
+/// What a walk through a model gathers.
+#[derive(Default)]
+struct Walk<'a> {
+    /// The graphs of the model first, then one of each function.
+    bodies: Vec<Body<'a>>,
+    functions: HashMap<Name<'a>, usize>,
+    /// Whole numbers by the name of the constant that holds them, of those few enough to be a shape.
+    shapes: HashMap<&'a [u8], Vec<i64>>,
+    /// Names of the shapes of filled arrays.
+    filled: HashSet<&'a [u8]>,
 }
 
-fn varint(bytes: &mut &[u8]) -> Result<u64, Fault> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let [b, ..] = take(bytes, 1)? else { return Err(Fault::Malformed) };
-        value |= u64::from(b & 0x7f) << shift;
-        if b & 0x80 == 0 {
-            return Ok(value);
+impl<'a> Walk<'a> {
+    /// Walks a whole model; returns whether it has a graph.
+    fn model(mut self, bytes: &'a [u8]) -> Result<bool, Fault> {
+        self.bodies.push(Body::default());
+        let has_graph = self.walk(bytes, Message::Model, 0, 0)?;
+        let own: HashSet<&[u8]> = self.functions.keys().map(|(domain, _)| *domain).collect();
+        for (domain, op) in self.bodies.iter().flat_map(|b| b.calls.keys()) {
+            if self.functions.contains_key(&(*domain, *op)) {
+                continue;
+            }
+            let text = |b: &[u8]| String::from_utf8_lossy(&b[..b.len().min(60)]).into_owned();
+            if own.contains(domain) || !DOMAINS.contains(domain) {
+                return Err(Fault::Domain(text(domain)));
+            }
+            if *domain == b"com.microsoft" && REACHING.contains(op) {
+                return Err(Fault::Reaching(text(op)));
+            }
+        }
+        let mut costs = vec![None; self.bodies.len()];
+        self.cost(0, &mut costs, 0)?;
+        let values = |shape: &Vec<i64>| {
+            shape.iter().try_fold(1u128, |n, &v| n.checked_mul(u128::from(v.max(0).unsigned_abs())))
+        };
+        let is_large =
+            |name: &&[u8]| self.shapes.get(*name).is_some_and(|s| values(s).is_none_or(|n| n > FILL_LIMIT));
+        if self.filled.iter().any(is_large) { Err(Fault::Fill) } else { Ok(has_graph) }
+    }
+
+    /// Nodes of a body with those of the functions it calls.
+    fn cost(&self, body: usize, costs: &mut Vec<Option<u64>>, depth: u32) -> Result<u64, Fault> {
+        if depth > DEPTH_LIMIT {
+            return Err(Fault::Recursion);
+        }
+        if let Some(known) = costs[body] {
+            return Ok(known);
+        }
+        let mut nodes = self.bodies[body].nodes;
+        for (name, &times) in &self.bodies[body].calls {
+            if let Some(&function) = self.functions.get(name) {
+                nodes = nodes.saturating_add(self.cost(function, costs, depth + 1)?.saturating_mul(times));
+            }
+        }
+        costs[body] = Some(nodes);
+        if nodes > NODE_LIMIT { Err(Fault::Nodes) } else { Ok(nodes) }
+    }
+
+    /// Walks one message, whose nodes belong to `body`; returns whether a graph was seen in it.
+    fn walk(&mut self, bytes: &'a [u8], kind: Message, body: usize, depth: u32) -> Result<bool, Fault> {
+        if depth > DEPTH_LIMIT {
+            return Err(Fault::Malformed);
+        }
+        let mut body = body;
+        match kind {
+            Message::Function => {
+                body = self.bodies.len();
+                self.bodies.push(Body::default());
+                self.functions.insert(function_name(bytes)?, body);
+            }
+            Message::Node => self.node(bytes, body)?,
+            Message::Tensor => self.tensor(bytes)?,
+            _ => {}
+        }
+        let mut has_graph = false;
+        for field in Fields::of(bytes) {
+            match field? {
+                (14, Value::Int(1..)) if matches!(kind, Message::Tensor) => return Err(Fault::Outside),
+                (13, Value::Bytes(_)) if matches!(kind, Message::Tensor) => return Err(Fault::Outside),
+                (number, Value::Bytes(content)) => {
+                    if let Some(child) = kind.child(number) {
+                        has_graph |= matches!(child, Message::Graph);
+                        self.walk(content, child, body, depth + 1)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(has_graph)
+    }
+
+    fn node(&mut self, bytes: &'a [u8], body: usize) -> Result<(), Fault> {
+        let (mut inputs, mut output, mut op, mut domain) = (Vec::new(), None, &b""[..], &b""[..]);
+        let mut value = None;
+        for field in Fields::of(bytes) {
+            match field? {
+                (1, Value::Bytes(name)) if inputs.len() < 2 => inputs.push(name),
+                (2, Value::Bytes(name)) => output = output.or(Some(name)),
+                (4, Value::Bytes(name)) => op = name,
+                (7, Value::Bytes(name)) => domain = name,
+                (5, Value::Bytes(attribute)) if op == b"Constant" || value.is_none() => {
+                    value = attribute_shape(attribute)?;
+                }
+                _ => {}
+            }
+        }
+        let body = &mut self.bodies[body];
+        body.nodes += 1;
+        *body.calls.entry((domain, op)).or_default() += 1;
+        if op == b"Constant"
+            && let (Some(name), Some(shape)) = (output, value)
+        {
+            self.shapes.insert(name, shape);
+        }
+        if FILLING.contains(&op) {
+            self.filled.extend(inputs.get(usize::from(op != b"ConstantOfShape")));
+        }
+        if body.nodes > NODE_LIMIT { Err(Fault::Nodes) } else { Ok(()) }
+    }
+
+    /// Notes the values of a tensor that may be a shape.
+    fn tensor(&mut self, bytes: &'a [u8]) -> Result<(), Fault> {
+        let name = Fields::of(bytes).filter_map(Result::ok).find_map(|f| match f {
+            (8, Value::Bytes(name)) => Some(name),
+            _ => None,
+        });
+        if let (Some(name), Some(shape)) = (name, tensor_shape(bytes)?) {
+            self.shapes.insert(name, shape);
+        }
+        Ok(())
+    }
+}
+
+/// `(domain, name)` of a function.
+fn function_name(bytes: &[u8]) -> Result<Name<'_>, Malformed> {
+    let (mut domain, mut name) = (&b""[..], &b""[..]);
+    for field in Fields::of(bytes) {
+        match field? {
+            (1, Value::Bytes(text)) => name = text,
+            (10, Value::Bytes(text)) => domain = text,
+            _ => {}
         }
     }
-    Err(Fault::Malformed)
+    Ok((domain, name))
+}
+
+/// The whole numbers of an attribute: of its tensor, or listed.
+fn attribute_shape(bytes: &[u8]) -> Result<Option<Vec<i64>>, Malformed> {
+    let mut listed = Vec::new();
+    for field in Fields::of(bytes) {
+        match field? {
+            (5, Value::Bytes(tensor)) => return tensor_shape(tensor),
+            (8, Value::Bytes(numbers)) if numbers.len() <= 160 => listed.extend(packed(numbers)?),
+            (8, Value::Int(number)) if listed.len() < 16 => listed.push(number.cast_signed()),
+            _ => {}
+        }
+    }
+    Ok((!listed.is_empty()).then_some(listed))
+}
+
+/// The values of a small tensor of 64-bit whole numbers.
+fn tensor_shape(bytes: &[u8]) -> Result<Option<Vec<i64>>, Malformed> {
+    const INT64: u64 = 7;
+    let (mut is_int, mut values) = (false, None);
+    for field in Fields::of(bytes) {
+        match field? {
+            (2, Value::Int(kind)) => is_int = kind == INT64,
+            (7, Value::Bytes(numbers)) if numbers.len() <= 160 => values = Some(packed(numbers)?),
+            (9, Value::Bytes(raw)) if raw.len() <= 128 && !raw.is_empty() => {
+                let number =
+                    |c: &[u8]| c.iter().rev().fold(0u64, |n, &b| n << 8 | u64::from(b)).cast_signed();
+                values = Some(raw.chunks(8).map(number).collect());
+            }
+            _ => {}
+        }
+    }
+    Ok(values.filter(|_| is_int))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! and options gave exactly the files that are there. Everything else is done (again). Records are written
 //! last, so killing the program loses at most the case in flight.
 
+pub mod answers;
 pub mod cases;
 pub mod channels;
 pub mod inputs;
@@ -144,9 +145,6 @@ impl OutputFormat {
 
     /// Why results of a pack cannot be written so.
     fn fault(self, output: &models::manifest::Output) -> Option<&'static str> {
-        if output.is_text() {
-            return Some("lines of text are written as JSON, TSV, PAGE XML and ICDAR lists, all at once");
-        }
         match (self, output.is_picture()) {
             (Self::DicomSeg, true) => Some(
                 "restored images are no segmentations; write them as nii.gz, nrrd, mha, png, tiff or dicom",
@@ -167,7 +165,6 @@ impl OutputFormat {
 pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Result<Tally> {
     let mut segmenter = crate::segment::PackSegmenter::new(batch)?;
     let restores = segmenter.manifest().output.is_picture();
-    let finds_text = segmenter.manifest().output.is_text();
     if let Some(why) = batch.format.and_then(|f| f.fault(&segmenter.manifest().output)) {
         return Err(Usage(format!("--format: {why}")).into());
     }
@@ -178,7 +175,13 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
         ))
         .into());
     }
-    let files = Files::find(&batch.inputs, &batch.lists, &batch.out, restores || finds_text)?;
+    let answer = answers::Answer::of(&segmenter.manifest().output);
+    if batch.format.is_some() && answer.is_some() {
+        let why = "this pack answers with a table, which has no format to choose";
+        return Err(Usage(format!("--format: {why}")).into());
+    }
+    let takes_pictures = segmenter.manifest().takes_pictures();
+    let files = Files::find(&batch.inputs, &batch.lists, &batch.out, takes_pictures)?;
     let mut all =
         cases::group(&files.paths, segmenter.manifest(), files.is_explicit && files.dicom.is_empty());
     if let Some(rule) = batch.channels.first().filter(|_| files.dicom.is_empty()) {
@@ -209,12 +212,12 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
         format: match batch.format {
             Some(format) => format.ending(),
             None if restores => record::SUITABLE,
-            None if finds_text => record::TEXT,
             None => OutputFormat::NiiGz.ending(),
         }
         .to_owned(),
         quicklook: batch.quicklook,
         restoring: restores.then_some(batch.restoring),
+        answer,
     };
     let setup = Setup {
         out: &batch.out,
@@ -320,7 +323,7 @@ fn plan(
     Ok(tally)
 }
 
-/// What computes label maps or restored images: a model pipeline, or a stand-in in tests.
+/// What computes label maps, restored images or other answers: a model pipeline, or a stand-in in tests.
 pub trait Segmenter {
     /// The model.
     fn pack(&self) -> &PackId;

@@ -7,11 +7,11 @@ use models::restorer::Restored;
 use serde::Serialize;
 
 use super::OutputFormat;
-use super::record::{Options, SUITABLE, TEXT};
+use super::answers;
+use super::record::{Options, SUITABLE};
 use super::staging::Staging;
 use crate::dicom::LabelObject;
 use crate::quicklook;
-use crate::text;
 
 /// Label tables written beside each label volume: identifier of the format and end of the file name.
 const TABLES: &[(&str, &str)] =
@@ -29,6 +29,9 @@ struct VolumesFile<'a> {
 
 /// Names of the files that [`write()`] makes of `image` (so many frames like it), in its order.
 pub fn names(case: &str, image: &Volume, frames: usize, options: &Options) -> Vec<String> {
+    if let Some(answer) = options.answer {
+        return answer.names(case, options);
+    }
     let ending = ending(image, frames, options);
     let mut names = Vec::new();
     if options.restoring.is_some() && ending == OutputFormat::Dicom.ending() {
@@ -37,10 +40,6 @@ pub fn names(case: &str, image: &Volume, frames: usize, options: &Options) -> Ve
         names.extend((1..=slices * frames).map(|n| format!("{case}_restored/IM_{n:04}.dcm")));
     } else if options.restoring.is_some() {
         names.push(format!("{case}_restored.{ending}"));
-    } else if options.format == TEXT {
-        // Further files name pages that have text, which is not known before.
-        names.extend([format!("{case}_text.json"), format!("{case}_text.tsv")]);
-        return names;
     } else {
         names.push(format!("{case}_seg.{ending}"));
         names.extend(TABLES.iter().map(|(_, end)| format!("{case}{end}")));
@@ -76,7 +75,7 @@ fn ending<'a>(image: &Volume, frames: usize, options: &'a Options) -> &'a str {
 }
 
 /// Whether an image is a picture without a place in space.
-fn is_picture(image: &Volume) -> bool {
+pub(super) fn is_picture(image: &Volume) -> bool {
     image.meta.affine_source == AffineSource::None && image.grid.size_ijk[2] == 1
 }
 
@@ -96,7 +95,9 @@ pub fn write(
     match result {
         Output::Labels(labels) => write_labels(staging, case, image, labels, options, algorithm, notices),
         Output::Image(restored) => write_image(staging, case, restored, options, algorithm, notices),
-        Output::Text(found) => write_text(staging, case, image, found, options),
+        Output::Classes(classified) => answers::write_classes(staging, case, classified, options),
+        Output::Boxes(detected) => answers::write_boxes(staging, case, image, detected, options, notices),
+        Output::Text(found) => answers::write_text(staging, case, image, found, options),
     }
 }
 
@@ -141,49 +142,6 @@ fn write_image(
         }
     }
     Ok(made)
-}
-
-/// Lists of the lines in several formats, and pictures of the pages that have some.
-fn write_text(
-    staging: &Staging,
-    case: &str,
-    image: &Volume,
-    found: &models::mayor::TextFound,
-    options: &Options,
-) -> anyhow::Result<Vec<String>> {
-    let document = text::Document::of(case, found);
-    let mut made = Vec::new();
-    let mut write = |name: String, bytes: &[u8]| -> formats::Result<()> {
-        atomic::write_bytes(&staging.path(&name), bytes)?;
-        made.push(name);
-        Ok(())
-    };
-    write(format!("{case}_text.json"), text::export::json(&document)?.as_bytes())?;
-    write(format!("{case}_text.tsv"), text::export::tsv(&document).as_bytes())?;
-    let created = text::export::date_time(unix_secs());
-    let slices = models::mayor::Slices::new(image);
-    let of_file = image.meta.path.as_ref().and_then(|p| p.file_name());
-    let file = of_file.map_or_else(|| case.to_owned(), |n| n.to_string_lossy().into_owned());
-    for (page, lines) in document.pages.iter().zip(&found.pages).filter(|(p, _)| !p.lines.is_empty()) {
-        // One page needs no number.
-        let end = if document.pages.len() == 1 { String::new() } else { format!("_{:04}", page.page + 1) };
-        write(
-            format!("{case}_text{end}.xml"),
-            text::export::page_xml(&document, page, &file, &created).as_bytes(),
-        )?;
-        write(format!("{case}_text{end}.txt"), text::export::icdar(page).as_bytes())?;
-        if options.quicklook
-            && let Some(picture) = slices.at(page.page).into_iter().next()
-        {
-            let drawn = text::overlay::outlined(picture, &lines.lines);
-            write(format!("{case}_text{end}.png"), &text::overlay::png(&drawn)?)?;
-        }
-    }
-    Ok(made)
-}
-
-fn unix_secs() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Writes label volume, label tables, volume report and picture into `staging`; returns the names of the files

@@ -145,6 +145,9 @@ fn blank_record(segmenter: &dyn Segmenter, setup: &Setup<'_>) -> Record {
         seconds: std::collections::BTreeMap::new(),
         peak_memory_bytes: 0,
         restored: None,
+        classes: Vec::new(),
+        boxes: None,
+        lines: None,
         notices: Vec::new(),
         outputs: Vec::new(),
         finished_unix_secs: 0,
@@ -254,7 +257,7 @@ fn open_case(
     let files = if case.stacks.is_empty() { &case.files[..] } else { &[] };
     for file in files {
         let mut image = formats::open(file, task)?;
-        if image.is_picture && manifest.output.is_labels() {
+        if image.is_picture && !manifest.takes_pictures() {
             let found = "a two-dimensional picture";
             return Err(formats::Error::unsupported(file, found, "volumes", "Give a 3-D image").into());
         }
@@ -318,8 +321,15 @@ impl Item {
         record.provider = Some(s.provider);
         record.runtime = Some(s.runtime);
         record.tiles = s.tiles;
-        if let Output::Image(restored) = &s.result {
-            record.restored = Some(restored.report.clone());
+        match &s.result {
+            Output::Image(restored) => record.restored = Some(restored.report.clone()),
+            Output::Classes(classified) => {
+                record.classes = super::answers::means(classified);
+                record.classes.truncate(5);
+            }
+            Output::Boxes(detected) => record.boxes = Some(detected.boxes.len()),
+            Output::Text(found) => record.lines = Some(found.pages.iter().map(|p| p.lines.len()).sum()),
+            Output::Labels(_) => {}
         }
         self.state = State::Computed { image: Box::new(image), result: Box::new(s.result) };
     }
@@ -529,7 +539,8 @@ mod tests {
     }
 
     fn go(out: &Path, cases: &[CaseFiles], fake: &mut Fake, fail_fast: bool) -> (Tally, Vec<Record>) {
-        let options = Options { format: "nii.gz".to_owned(), quicklook: false, restoring: None };
+        let options =
+            Options { format: "nii.gz".to_owned(), quicklook: false, restoring: None, answer: None };
         let manifest = super::super::cases::tests::manifest(&["image"]);
         let setup =
             Setup { out, options: &options, manifest: &manifest, threads: 1, overwrite: false, fail_fast };

@@ -12,6 +12,7 @@ use models::restorer::Report;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::answers::Answer;
 use crate::failure::Failure;
 
 /// Version of the record's layout; raised when a key changes its meaning.
@@ -52,12 +53,30 @@ pub struct Record {
     /// How the image was restored, by packs that restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<Report>,
+    /// The most probable classes (at most five), by packs that classify: means over the slices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassMean>,
+    /// How many boxes were found, by packs that detect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<usize>,
+    /// How many lines of text were found, by packs that find text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<usize>,
     /// Odd but survivable things.
     pub notices: Vec<Notice>,
     /// What was written, relative to the output folder.
     pub outputs: Vec<OutputFile>,
     /// End of the work, seconds since 1970-01-01 UTC.
     pub finished_unix_secs: u64,
+}
+
+/// A class and how probable it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassMean {
+    /// Its name.
+    pub class: String,
+    /// 0..=1.
+    pub probability: f64,
 }
 
 /// What became of a case.
@@ -96,8 +115,6 @@ pub struct ProviderUsed {
 
 /// The format that suits each restored image: for volumes `nii.gz`; for pictures `png`, or `tiff` where PNG cannot hold their type.
 pub const SUITABLE: &str = "auto";
-/// [`Options::format`] of lists of text lines.
-pub const TEXT: &str = "text";
 
 /// Options that change the outputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +126,9 @@ pub struct Options {
     /// How images are restored, by packs that restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restoring: Option<Restoring>,
+    /// What packs answer with that neither segment nor restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
 }
 
 /// A file of a case.

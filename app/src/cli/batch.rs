@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Context, Exit, output};
 use crate::batch::channels::ChannelRule;
 use crate::batch::queue::{Listener, Tally};
-use crate::batch::record::{Record, Status};
+use crate::batch::record::{ClassMean, Record, Status};
 use crate::batch::{Batch, DEFAULT_OUT, OutputFormat, Planned, Shard};
 use crate::console::Console;
 use crate::request::{Outcome, Request, perform};
@@ -162,6 +162,19 @@ fn summary(tally: Tally) -> String {
     told.join(", ")
 }
 
+/// What a pack that classifies or detects answered, in brief.
+fn answer(record: &Record) -> String {
+    let class = |c: &ClassMean| format!("{} {:.1} %", c.class, c.probability * 100.0);
+    match (record.boxes, record.classes.is_empty()) {
+        (Some(n), _) => format!(": {n} box{}", if n == 1 { "" } else { "es" }),
+        (None, false) => {
+            let first: Vec<String> = record.classes.iter().take(3).map(class).collect();
+            format!(": {}", first.join(", "))
+        }
+        (None, true) => String::new(),
+    }
+}
+
 /// Cases are told of on stdout (records) and stderr (people).
 impl Listener for Context {
     fn task(&self, case: &str, number: usize, of: usize) -> Task {
@@ -181,7 +194,7 @@ impl Listener for Context {
             _ => {
                 let seconds = record.seconds.get("compute").copied().unwrap_or_default();
                 let on = record.provider.as_ref().map_or_else(String::new, |p| format!(" on {}", p.used));
-                self.console.say(&format!("{head}: done, {seconds:.1} s{on}"));
+                self.console.say(&format!("{head}: done, {seconds:.1} s{on}{}", answer(record)));
             }
         }
         tell(record, &self.console);

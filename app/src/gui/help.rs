@@ -18,6 +18,7 @@ impl App {
         self.card_ui(ctx);
         self.facts_ui(ctx);
         self.import_ui(ctx);
+        self.network_ui(ctx);
     }
 
     fn about_ui(&mut self, ctx: &Context) {

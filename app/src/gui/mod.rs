@@ -7,6 +7,7 @@
 pub mod deid;
 pub mod dialogs;
 mod edit;
+pub mod findings;
 pub mod graphics;
 mod help;
 mod labels;
@@ -19,6 +20,7 @@ mod pace;
 mod palette;
 mod panes;
 mod pictures;
+pub mod plain;
 pub mod recovery;
 pub mod restore;
 mod run;
@@ -26,7 +28,6 @@ mod save;
 mod series;
 mod side;
 mod status;
-mod text;
 pub mod theme;
 mod volume;
 mod volume_thread;
@@ -68,6 +69,7 @@ struct Shown {
     card: Option<usize>,
     facts: Option<LayerId>,
     import: Option<crate::packs::Import>,
+    network: Option<plain::Form>,
     tab: Tab,
     leaving: bool,
     /// A layer with unsaved changes that is to be closed.
@@ -108,8 +110,8 @@ pub struct App {
     models: models::Panel,
     labels: labels::Panel,
     edit: edit::Editor,
+    findings: Option<findings::Findings>,
     restore: restore::Panel,
-    text: text::Panel,
     keeper: recovery::Keeper,
     loaded: Arc<Loaded>,
     show_crosshair: bool,
@@ -191,8 +193,8 @@ impl App {
             models: models::Panel::default(),
             labels: labels::Panel::default(),
             edit: edit::Editor::default(),
+            findings: None,
             restore: restore::Panel::default(),
-            text: text::Panel::default(),
             keeper: recovery::Keeper::default(),
             loaded: Arc::new(Loaded::default()),
             show_crosshair: true,
@@ -336,13 +338,14 @@ impl App {
     fn accept(&mut self, ctx: &Context, product: Product, preview: Option<LayerId>) {
         match product {
             Product::Opened(file) => self.opened(ctx, *file, preview),
-            Product::Found(found) => self.looked_into(ctx, *found),
+            Product::LookedInto(found) => self.looked_into(ctx, *found),
             Product::Thumbnail(id, picture) => self.thumbnail_drawn(ctx, id, picture),
             Product::Deid(made) => self.deid_made(ctx, *made),
             Product::Segmented(result) => self.segmented(ctx, *result),
             Product::Restored(result) => self.restored(ctx, *result),
+            Product::Found(found) => self.found(ctx, *found),
+            Product::Looked(looked) => self.looked_at_network(*looked),
             Product::Previewed(preview) => self.restore.previewed(*preview),
-            Product::TextFound(found) => self.text_found(ctx, *found),
             Product::Saved(layer, path) => {
                 self.document.saved(layer, &path);
                 self.journal_forget(layer);

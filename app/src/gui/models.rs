@@ -59,7 +59,7 @@ impl Panel {
 
 /// Whether a dropped path is a pack folder or a checkpoint rather than an image.
 pub(super) fn is_pack_or_checkpoint(path: &Path) -> bool {
-    const ENDINGS: [&str; 6] = ["pt", "pth", "bin", "safetensors", "ckpt", "npz"];
+    const ENDINGS: [&str; 7] = ["pt", "pth", "bin", "safetensors", "ckpt", "npz", "onnx"];
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     path.join("pack.toml").is_file()
         || path.file_name().is_some_and(|n| n == "pack.toml")
@@ -83,7 +83,9 @@ impl App {
         ui.horizontal_wrapped(|ui| {
             if ui
                 .button("Import…")
-                .on_hover_text("Make a pack of a checkpoint, or install a pack folder")
+                .on_hover_text(
+                    "Make a pack of a checkpoint or of somebody's ONNX network, or install a pack folder",
+                )
                 .clicked()
             {
                 self.command(Command::ImportPack);
@@ -97,6 +99,7 @@ impl App {
             ui.label(format!("{}: {:.1} s on {}", last.pack, last.seconds, last.provider));
             ui.weak(&last.why);
         }
+        self.findings_ui(ui);
         ui.add_space(8.0);
         ui.weak("Drop a scan here to open and segment it in one step.");
         self.models.place = Some(egui::Rect::from_min_max(before, ui.max_rect().max));
@@ -124,9 +127,10 @@ impl App {
             chooses = name.on_hover_text("Choose this pack").clicked();
             ui.label(&info.summary);
             ui.weak(format!(
-                "{} · {} structures · {} · {}",
+                "{} · {} {} · {} · {}",
                 info.family,
                 info.labels,
+                if info.answer.is_some() { "classes" } else { "structures" },
                 info.channels.join(" + "),
                 info.licence
             ));
@@ -292,13 +296,14 @@ impl App {
     }
 
     pub(super) fn ask_for_pack(&mut self, ctx: &Context) {
-        let endings = ["pt", "pth", "bin", "safetensors", "ckpt", "npz", "toml"].map(str::to_owned).to_vec();
+        let endings =
+            ["pt", "pth", "bin", "safetensors", "ckpt", "npz", "onnx", "toml"].map(str::to_owned).to_vec();
         let folder = self.recent_folder();
         self.ask(
             ctx,
             Ask {
                 purpose: Purpose::ImportPack,
-                title: "Checkpoint, or pack.toml of a pack".to_owned(),
+                title: "Checkpoint, ONNX file, or pack.toml of a pack".to_owned(),
                 name: String::new(),
                 folder,
                 filters: vec![("Checkpoints and packs".to_owned(), endings)],
@@ -314,22 +319,18 @@ impl App {
             path.parent().filter(|_| path.ends_with("pack.toml")).map(Path::to_owned)
         };
         let Some(folder) = folder else {
+            if path.extension().is_some_and(|e| e.eq_ignore_ascii_case(crate::packs::ONNX)) {
+                self.ask_about_network(ctx, path);
+                return;
+            }
             // Flax checkpoints come as NumPy archives.
             let is_maxim = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"));
             let preset = models::import::PRESETS.first().map(|p| p.0.to_owned());
             self.shown.import = Some(Import {
-                checkpoint: path.to_owned(),
-                family: if is_maxim { "maxim" } else { "segformer3d" }.to_owned(),
                 preset: preset.filter(|_| !is_maxim),
                 task: is_maxim.then(Restoration::default),
-                variant: None,
-                licence: None,
-                id: None,
-                name: None,
                 out: Some(self.packs_folder()),
-                half: false,
-                attention_scale: None,
-                overwrite: false,
+                ..Import::of(path.to_owned(), if is_maxim { "maxim" } else { "segformer3d" })
             });
             return;
         };

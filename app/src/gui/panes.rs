@@ -4,7 +4,7 @@ use eframe::egui::{self, Color32, Rect, Ui, pos2, vec2};
 use viewer::panes::{SlicePane, ViewAction, VolumePane};
 use viewer::{Content, Plane, SliceView, Window};
 
-use super::App;
+use super::{App, findings};
 use crate::document::{self, Layout, MainPane, Pane};
 
 /// Space between panes.
@@ -132,6 +132,8 @@ impl App {
             let at = scene.cursor_ras[through];
             format!("{} {:.1} mm", sides[through][usize::from(at < 0.0)], at.abs())
         };
+        let mut measured = self.edit.measured(plane);
+        measured.extend(self.findings.iter().flat_map(findings::Findings::outlines));
         let pane = SlicePane {
             scene: &scene,
             view,
@@ -139,7 +141,7 @@ impl App {
             show_crosshair: self.show_crosshair && !is_flat,
             has_tool: self.edit.has_tool(),
             brush_mm: self.edit.brush_mm(),
-            measured: &self.edit.measured(plane),
+            measured: &measured,
             slice_mm: self.document.step_mm(plane) / 2.0,
             has_letters: !is_flat,
             title,

@@ -23,7 +23,7 @@ pub enum Product {
     /// A file was opened.
     Opened(Box<OpenedFile>),
     /// Folders and archives were looked into.
-    Found(Box<Found>),
+    LookedInto(Box<Found>),
     /// The small picture of a DICOM stack; none when it cannot be drawn.
     Thumbnail(String, Option<formats::dicom::Thumbnail>),
     /// Something of de-identification.
@@ -32,10 +32,12 @@ pub enum Product {
     Segmented(Box<Segmented>),
     /// A pack restored a layer.
     Restored(Box<RestoredImage>),
+    /// A pack classified a layer, or found things on it.
+    Found(Box<super::findings::Findings>),
+    /// A network that was exported elsewhere was looked at, for the answers given.
+    Looked(Box<super::plain::Looked>),
     /// A pack restored a piece of a layer.
     Previewed(Box<super::restore::Previewed>),
-    /// A pack found text in a layer.
-    TextFound(Box<FoundText>),
     /// A layer was written to a file.
     Saved(LayerId, PathBuf),
     /// Something else was written to a file.
@@ -122,21 +124,6 @@ pub struct Segmented {
     pub pack: String,
     /// The provider really used, and why.
     pub provider: ProviderReport,
-    /// Seconds in all.
-    pub seconds: f64,
-}
-
-/// Lines of text with where they came from.
-#[derive(Debug)]
-pub struct FoundText {
-    /// The layer they lie in.
-    pub source: LayerId,
-    /// Lines of every slice.
-    pub found: models::mayor::TextFound,
-    /// What the user should know.
-    pub notices: Vec<Notice>,
-    /// The pack's name.
-    pub pack: String,
     /// Seconds in all.
     pub seconds: f64,
 }
@@ -236,7 +223,7 @@ pub fn look_into(paths: &[PathBuf], task: &Task) -> anyhow::Result<Product> {
     }
     let tree =
         if dicom.is_empty() { formats::dicom::Tree::default() } else { formats::dicom::scan(&dicom, task)? };
-    Ok(Product::Found(Box::new(Found { paths: paths.to_vec(), files, tree })))
+    Ok(Product::LookedInto(Box::new(Found { paths: paths.to_vec(), files, tree })))
 }
 
 /// Stacks with more bytes of pixels than this show their middle slice while the rest is read.
@@ -429,6 +416,17 @@ impl Run {
         })?;
         let (source, pack) = (self.source, self.pack.manifest.name.clone());
         let seconds = || began.elapsed().as_secs_f64();
+        let findings = |answer, notices| {
+            let seconds = began.elapsed().as_secs_f64();
+            super::findings::Findings {
+                source,
+                answer,
+                notices,
+                pack: pack.clone(),
+                provider: provider.clone(),
+                seconds,
+            }
+        };
         Ok(match outcome.output {
             Output::Labels(labels) => Product::Segmented(Box::new(Segmented {
                 source,
@@ -438,13 +436,18 @@ impl Run {
                 provider,
                 seconds: seconds(),
             })),
-            Output::Text(found) => Product::TextFound(Box::new(FoundText {
-                source,
-                found,
-                notices: outcome.notices,
-                pack,
-                seconds: seconds(),
-            })),
+            Output::Classes(classified) => {
+                let answer = super::findings::Answer::Classes(classified);
+                Product::Found(Box::new(findings(answer, outcome.notices)))
+            }
+            Output::Boxes(detected) => {
+                let answer = super::findings::Answer::Boxes(detected);
+                Product::Found(Box::new(findings(answer, outcome.notices)))
+            }
+            Output::Text(found) => {
+                let answer = super::findings::Answer::Text(found);
+                Product::Found(Box::new(findings(answer, outcome.notices)))
+            }
             Output::Image(restored) => {
                 let image = restored.into_image(outcome.notices);
                 let look = first_look(&image);

@@ -6,6 +6,7 @@
 //! millimetres whatever the spacing. Letters say which side is which, numbers the world position of the slice centre
 //! along its axis.
 
+pub mod boxes;
 mod font;
 
 use std::path::Path;
@@ -402,12 +403,16 @@ pub fn write_png(
     options: &Options,
     path: &Path,
 ) -> formats::Result<()> {
-    let picture = montage(volume, labels, options);
+    formats::atomic::write_bytes(path, &encode(&montage(volume, labels, options))?)
+}
+
+/// A picture as PNG.
+fn encode(picture: &RgbImage) -> formats::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     picture
         .write_to(&mut std::io::Cursor::new(&mut bytes), image::ImageFormat::Png)
         .map_err(|e| formats::Error::Argument(format!("cannot encode the quick-look: {e}")))?;
-    formats::atomic::write_bytes(path, &bytes)
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 mod builder;
 mod protobuf;
+pub mod reader;
+pub(crate) mod wire;
 
 pub use builder::Builder;
 

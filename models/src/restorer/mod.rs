@@ -28,7 +28,7 @@ mod values;
 use std::time::Instant;
 
 use formats::{FrameAxis, Notice, Task, Volume, Voxels};
-use inference::net::{Nets, Port};
+use inference::net::{Net, Nets, Port};
 use ndarray::Zip;
 
 use crate::error::{Error, Result};
@@ -89,6 +89,35 @@ impl Prepared {
 
     fn frames(&self) -> Vec<&Volume> {
         std::iter::once(&self.volume).chain(&self.further).collect()
+    }
+}
+
+impl Restorer {
+    /// [`Family::infer`] with the one network there is.
+    pub(crate) fn infer_with(
+        &self,
+        pack: &ModelPack,
+        prepared: family::Prepared,
+        net: &mut dyn Net,
+        task: &Task,
+    ) -> Result<family::Scored> {
+        let start = Instant::now();
+        let family::Prepared::Restorer(case) = prepared else { return Err(of_another_family(pack.id())) };
+        let mut case = *case;
+        let (mut restored, mut tiles, mut unchanged_slices) = (Vec::new(), 0, 0);
+        let frames = case.frames();
+        for (n, frame) in frames.iter().enumerate() {
+            let task = task.part(n as f32 / frames.len() as f32, 1.0 / frames.len() as f32);
+            let mut work = planes::Work::new(pack, frame, case.scale, case.batch);
+            for (n, &axis) in case.axes.iter().enumerate() {
+                work.restore(net, axis, [n, case.axes.len()], &task)?;
+            }
+            tiles += work.tiles;
+            unchanged_slices += work.unchanged;
+            restored.push(values::mixed(frame, &work.restored, case.scale, case.restoring.strength));
+        }
+        case.timings.add("infer", start);
+        Ok(family::Scored::Restorer(Box::new(Scored { case, restored, tiles, unchanged_slices })))
     }
 }
 
@@ -235,23 +264,7 @@ impl Family for Restorer {
         nets: &mut Nets,
         task: &Task,
     ) -> Result<family::Scored> {
-        let start = Instant::now();
-        let family::Prepared::Restorer(case) = prepared else { return Err(of_another_family(pack.id())) };
-        let mut case = *case;
-        let (mut restored, mut tiles, mut unchanged_slices) = (Vec::new(), 0, 0);
-        let frames = case.frames();
-        for (n, frame) in frames.iter().enumerate() {
-            let task = task.part(n as f32 / frames.len() as f32, 1.0 / frames.len() as f32);
-            let mut work = planes::Work::new(pack, frame, case.scale, case.batch);
-            for (n, &axis) in case.axes.iter().enumerate() {
-                work.restore(nets.first_mut(), axis, [n, case.axes.len()], &task)?;
-            }
-            tiles += work.tiles;
-            unchanged_slices += work.unchanged;
-            restored.push(values::mixed(frame, &work.restored, case.scale, case.restoring.strength));
-        }
-        case.timings.add("infer", start);
-        Ok(family::Scored::Restorer(Box::new(Scored { case, restored, tiles, unchanged_slices })))
+        self.infer_with(pack, prepared, nets.first_mut(), task)
     }
 
     fn finish(&self, pack: &ModelPack, scored: family::Scored, task: &Task) -> Result<Finished> {

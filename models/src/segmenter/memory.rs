@@ -37,7 +37,7 @@ impl Need {
         let patch = product(m.tiles.patch);
         Self {
             channels: m.input.channels.len() as u64,
-            scores: m.output.channel_count() as u64,
+            scores: if m.output.labels_voxels() { m.output.channel_count() as u64 } else { 0 },
             source: product(source.size_ijk),
             working: product(working),
             padded: product(padded),

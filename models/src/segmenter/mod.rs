@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use formats::{Grid, LabelMap, Meta, Notice, Task, Volume};
 use inference::gridded::Gridded;
-use inference::net::Nets;
+use inference::net::{Net, Nets};
 use inference::postprocess::{decide, keep_largest};
 use inference::resample::{resample_nearest_labels, scores_to_labels};
 use inference::tiles::{Plan, run_tiles, run_tiles_in_layers};
@@ -56,15 +56,15 @@ pub struct Scored {
 
 /// What is known about a case on its way through the steps.
 #[derive(Debug)]
-struct Common {
-    name: String,
-    placement: Placement,
+pub(crate) struct Common {
+    pub(crate) name: String,
+    pub(crate) placement: Placement,
     meta: Meta,
     strategy: Strategy,
-    estimated_bytes: u64,
-    tiles: usize,
-    notices: Vec<Notice>,
-    timings: Timings,
+    pub(crate) estimated_bytes: u64,
+    pub(crate) tiles: usize,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) timings: Timings,
 }
 
 #[derive(Debug)]
@@ -95,6 +95,67 @@ impl Prepared {
     pub fn name(&self) -> &str {
         &self.common.name
     }
+
+    /// For those who answer with something else than labels.
+    pub(crate) fn into_parts(self) -> (Common, Option<Array4<f32>>) {
+        (self.common, self.input)
+    }
+}
+
+impl PatchSegmenter {
+    /// [`Family::infer`] with the one network there is.
+    pub(crate) fn infer_with(
+        &self,
+        pack: &ModelPack,
+        prepared: family::Prepared,
+        net: &mut dyn Net,
+        task: &Task,
+    ) -> Result<family::Scored> {
+        let start = Instant::now();
+        let family::Prepared::Segmenter(prepared) = prepared else {
+            return Err(of_another_family(pack.id()));
+        };
+        let Prepared { mut common, input } = *prepared;
+        let scored = |common, scores| Ok(family::Scored::Segmenter(Box::new(Scored { common, scores })));
+        let Some(input) = input else {
+            return scored(common, Scores::Nothing);
+        };
+        let m = &pack.manifest;
+        let (_, d, h, w) = input.dim();
+        let plan = plan(m, [d, h, w])?;
+        common.tiles = plan.count();
+        let scores = match common.strategy {
+            Strategy::Whole { batch } => {
+                let scores = run_tiles(net, input.view(), &plan.with_batch(batch), task)?;
+                check_scores(pack, scores.dim().0)?;
+                Scores::Logits(scores)
+            }
+            Strategy::Layers => {
+                common.notices.push(Notice::info(
+                    "worked-in-layers",
+                    "Memory is short, so the volume was worked through in layers; labels are the same up to rounding \
+                     where the image is not resampled, and slightly coarser at borders where it is.",
+                ));
+                let table = labels::Table::new(&m.output);
+                let mut found = Array3::<u16>::zeros((d, h, w));
+                let mut channels = m.output.channel_count();
+                run_tiles_in_layers(net, input.view(), &plan, task, |from, scores| {
+                    let planes = scores.dim().1;
+                    channels = scores.dim().0;
+                    if channels == m.output.channel_count() {
+                        found
+                            .slice_mut(s![from..from + planes, .., ..])
+                            .assign(&decide(scores, &table.decide()));
+                    }
+                    Ok(())
+                })?;
+                check_scores(pack, channels)?;
+                Scores::Labels(found)
+            }
+        };
+        common.timings.add("infer", start);
+        scored(common, scores)
+    }
 }
 
 impl Family for PatchSegmenter {
@@ -110,8 +171,8 @@ impl Family for PatchSegmenter {
         if let Some(fault) = m.parts_fault(&[""]) {
             return Some(fault);
         }
-        (!m.output.is_labels() || m.tiles.multiple.is_some()).then(|| {
-            let found = "no labels as output, or tiles of several sizes".to_owned();
+        (!m.output.labels_voxels() || m.tiles.multiple.is_some()).then(|| {
+            let found = "another output than labels, or tiles of several sizes".to_owned();
             (
                 found,
                 "activation = “softmax” or “sigmoid”, and no multiple: this family labels voxels".to_owned(),
@@ -248,11 +309,11 @@ impl Family for PatchSegmenter {
             let grid = if is_first_grid { first } else { volume.grid };
             let mut stored = values::clean(&volume, &looked, m);
             drop(volume);
-            values::apply(m, When::Stored, &mut stored, &grid, task)?;
+            values::apply(m, When::Stored, n, &mut stored, &grid, task)?;
             let mut moved =
                 geometry::bring(&Gridded { array: stored.view(), grid }, &working, interpolation(m), task)?;
             drop(stored);
-            values::apply(m, When::Working, &mut moved, &working, task)?;
+            values::apply(m, When::Working, n, &mut moved, &working, task)?;
             input.index_axis_mut(Axis(0), n).assign(&moved);
         }
         timings.add("prepare", start);
@@ -267,50 +328,7 @@ impl Family for PatchSegmenter {
         nets: &mut Nets,
         task: &Task,
     ) -> Result<family::Scored> {
-        let start = Instant::now();
-        let family::Prepared::Segmenter(prepared) = prepared else {
-            return Err(of_another_family(pack.id()));
-        };
-        let Prepared { mut common, input } = *prepared;
-        let scored = |common, scores| Ok(family::Scored::Segmenter(Box::new(Scored { common, scores })));
-        let Some(input) = input else {
-            return scored(common, Scores::Nothing);
-        };
-        let m = &pack.manifest;
-        let (_, d, h, w) = input.dim();
-        let plan = plan(m, [d, h, w])?;
-        common.tiles = plan.count();
-        let scores = match common.strategy {
-            Strategy::Whole { batch } => {
-                let scores = run_tiles(nets.first_mut(), input.view(), &plan.with_batch(batch), task)?;
-                check_scores(pack, scores.dim().0)?;
-                Scores::Logits(scores)
-            }
-            Strategy::Layers => {
-                common.notices.push(Notice::info(
-                    "worked-in-layers",
-                    "Memory is short, so the volume was worked through in layers; labels are the same up to rounding \
-                     where the image is not resampled, and slightly coarser at borders where it is.",
-                ));
-                let table = labels::Table::new(&m.output);
-                let mut found = Array3::<u16>::zeros((d, h, w));
-                let mut channels = m.output.channel_count();
-                run_tiles_in_layers(nets.first_mut(), input.view(), &plan, task, |from, scores| {
-                    let planes = scores.dim().1;
-                    channels = scores.dim().0;
-                    if channels == m.output.channel_count() {
-                        found
-                            .slice_mut(s![from..from + planes, .., ..])
-                            .assign(&decide(scores, &table.decide()));
-                    }
-                    Ok(())
-                })?;
-                check_scores(pack, channels)?;
-                Scores::Labels(found)
-            }
-        };
-        common.timings.add("infer", start);
-        scored(common, scores)
+        self.infer_with(pack, prepared, nets.first_mut(), task)
     }
 
     fn finish(&self, pack: &ModelPack, scored: family::Scored, task: &Task) -> Result<Finished> {
@@ -380,7 +398,8 @@ fn check_volumes<'a>(m: &Manifest, case: &'a Case) -> Result<&'a Volume> {
     for (v, c) in case.channels.iter().zip(&m.input.channels) {
         let size = v.grid.size_ijk;
         let what = v.meta.path.as_ref().map_or_else(|| c.name.clone(), |p| p.display().to_string());
-        if size.iter().any(|&n| n < 2) {
+        // Networks that see slices see pictures as well.
+        if m.tiles.patch[0] > 1 && size.iter().any(|&n| n < 2) {
             return Err(Error::Argument(format!(
                 "{}: {what} is two-dimensional ({}×{}×{} voxels), but “{}” segments volumes. Give the whole series or volume",
                 case.name, size[0], size[1], size[2], m.id

@@ -143,16 +143,19 @@ pub(super) fn clean(volume: &Volume, looked: &Looked, m: &Manifest) -> Array3<f3
     values
 }
 
-/// Runs the manifest's steps of one kind on an array that lies on `grid`.
+/// Runs the manifest's steps of one kind on the array of a channel, which lies on `grid`.
 pub(super) fn apply(
     m: &Manifest,
     when: When,
+    channel: usize,
     values: &mut Array3<f32>,
     grid: &Grid,
     task: &Task,
 ) -> Result<()> {
     use inference::normalise::Scheme as Numeric;
-    for step in m.intensity.iter().filter(|s| s.when == when) {
+    let is_meant =
+        |s: &&crate::manifest::IntensityStep| s.when == when && s.channel.is_none_or(|c| c == channel);
+    for step in m.intensity.iter().filter(is_meant) {
         task.check()?;
         let numeric = match step.apply {
             Scheme::SliceMinmax { axis } => Numeric::SliceMinmax { axis: voxel_axis(axis, grid) },
@@ -160,6 +163,10 @@ pub(super) fn apply(
             Scheme::Percentile { low, high, of } => Numeric::Percentile { low, high, of },
             Scheme::Zscore { of } => Numeric::Zscore { of },
             Scheme::Range { low, high } => Numeric::Range { low, high },
+            Scheme::Linear { subtract, divide } => {
+                values.par_mapv_inplace(|v| ((f64::from(v) - subtract) / divide) as f32);
+                continue;
+            }
             Scheme::Fixed { low, high, mean, deviation } => {
                 values.par_mapv_inplace(|v| ((f64::from(v).clamp(low, high) - mean) / deviation) as f32);
                 continue;

@@ -19,6 +19,7 @@ mod report;
 
 use map::Map;
 use place::Place;
+pub(crate) use place::real as real_path;
 
 /// What to de-identify and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

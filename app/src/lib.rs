@@ -28,6 +28,7 @@ mod mesh;
 pub mod open;
 mod packs;
 mod quicklook;
+pub mod redact;
 mod render;
 pub mod request;
 mod runtime;

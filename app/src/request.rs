@@ -33,6 +33,10 @@ pub enum Request {
     Convert(Convert),
     /// De-identify DICOM files.
     Deid(Deid),
+    /// Blank burned-in text.
+    Redact(crate::redact::Redact),
+    /// Compare lines of text with the truth.
+    EvaluateText(crate::text::evaluate::EvaluateText),
     /// Compare a segmentation with the truth.
     Evaluate(Evaluate),
     /// Compare images with the truth.
@@ -76,6 +80,10 @@ pub enum Outcome {
     Converted(crate::convert::Converted),
     /// Of [`Request::Deid`]. The files themselves were told to the listener.
     Deidentified(Deidentified),
+    /// Of [`Request::Redact`]. The files themselves were told to the listener.
+    Redacted(crate::redact::Redacted),
+    /// Of [`Request::EvaluateText`].
+    TextEvaluated(Box<crate::text::evaluate::TextEvaluation>),
     /// Of [`Request::Evaluate`].
     Evaluated(Box<formats::measure::Evaluation>),
     /// Of [`Request::CompareImages`].
@@ -110,6 +118,10 @@ pub fn perform(request: &Request, listener: &dyn Listener, task: &Task) -> anyho
             Outcome::Info(Box::new(crate::info::info(file, series.as_deref(), task)?))
         }
         Request::Deid(deid) => Outcome::Deidentified(crate::deid::run(deid, listener, task)?),
+        Request::Redact(redact) => Outcome::Redacted(crate::redact::run(redact, listener, task)?),
+        Request::EvaluateText(evaluate) => {
+            Outcome::TextEvaluated(Box::new(crate::text::evaluate::run(evaluate)?))
+        }
         Request::Evaluate(evaluate) => Outcome::Evaluated(Box::new(crate::evaluate::run(evaluate, task)?)),
         Request::CompareImages(compare) => {
             Outcome::Compared(Box::new(crate::similarity::run(compare, task)?))

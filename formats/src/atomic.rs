@@ -29,15 +29,20 @@ fn write_with(
         .tempfile_in(folder)
         .map_err(Error::io(path, "write"))?;
     fill(temporary.path())?;
+    finish(temporary, path, permit)
+}
+
+fn finish(
+    temporary: tempfile::NamedTempFile,
+    path: &Path,
+    permit: impl FnOnce(&std::fs::File),
+) -> Result<()> {
     let file = std::fs::File::open(temporary.path()).map_err(Error::io(path, "write"))?;
     file.sync_all().map_err(Error::io(path, "write"))?;
     permit(&file);
-    temporary.persist(path).map_err(|e| Error::Io {
-        path: path.to_owned(),
-        action: "write",
-        source: e.error,
-    })?;
-    Ok(())
+    let failed =
+        |e: tempfile::PersistError| Error::Io { path: path.to_owned(), action: "write", source: e.error };
+    temporary.persist(path).map(|_| ()).map_err(failed)
 }
 
 /// Temporary files are private (0600); results are for the group too, as any program's output is.
@@ -50,6 +55,14 @@ fn set_usual_permissions(file: &std::fs::File) {
     }
     #[cfg(not(unix))]
     let _ = file;
+}
+
+/// Gives a finished temporary file, which lies in the same folder, its name.
+///
+/// # Errors
+/// [`Error::Io`]; the temporary file is then removed.
+pub fn publish(temporary: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+    finish(temporary, path, set_usual_permissions)
 }
 
 /// Writes bytes atomically; see [`write()`].

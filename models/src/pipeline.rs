@@ -147,6 +147,22 @@ impl Pipeline {
         self.steps.family.infer(&self.steps.pack, prepared, &mut self.nets, task)
     }
 
+    /// Lines of text of pictures `[H, W, 3]` that all show the same, by a pack that finds text; see
+    /// [`find_lines`](crate::mayor::find_lines).
+    ///
+    /// # Errors
+    /// As there; [`Error::Pack`] for a pack of another kind.
+    pub fn find_text(
+        &mut self,
+        pictures: &[ndarray::Array3<u8>],
+        how: &crate::mayor::Passes,
+        task: &Task,
+    ) -> Result<Vec<crate::mayor::Line>> {
+        let (_, config) = crate::mayor::settings(&self.steps.pack)?;
+        let mut detector = crate::mayor::Detector::new(&mut self.nets, &config);
+        crate::mayor::find_lines(&mut detector, pictures, how, task)
+    }
+
     /// Prepares, runs and finishes one case.
     ///
     /// # Errors

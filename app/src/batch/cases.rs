@@ -88,7 +88,7 @@ pub fn of_series(
             manifest.input.channels.first().map_or("", |c| c.name.as_str())
         )
     });
-    let takes_pictures = manifest.output.is_picture();
+    let takes_pictures = manifest.takes_pictures();
     let stacks = crate::dicom::stacks(tree).filter(|(_, stack)| takes_pictures || is_volume(stack));
     let cases = stacks.map(|(series, stack)| CaseFiles {
         name: crate::dicom::stack_name(series, stack),

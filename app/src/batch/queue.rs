@@ -50,6 +50,10 @@ pub trait Listener: Sync {
     fn deidentified(&self, record: &crate::deid::Record, number: usize, of: usize) {
         let _ = (record, number, of);
     }
+    /// A file was looked at for burned-in text, and redacted, or not.
+    fn redacted(&self, record: &crate::redact::Record, number: usize, of: usize) {
+        let _ = (record, number, of);
+    }
     /// A remark about the whole batch.
     fn say(&self, text: &str);
 }

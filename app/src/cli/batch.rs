@@ -211,6 +211,11 @@ impl Listener for Context {
         tell(record, &self.console);
     }
 
+    fn redacted(&self, record: &crate::redact::Record, number: usize, of: usize) {
+        super::redact::tell(record, number, of, self);
+        tell(record, &self.console);
+    }
+
     fn say(&self, text: &str) {
         self.console.say(text);
     }

@@ -6,6 +6,7 @@ use super::{Context, Exit, output};
 use crate::evaluate::Evaluate;
 use crate::request::{Outcome, Request, perform};
 use crate::similarity::CompareImages;
+use crate::text::evaluate::EvaluateText;
 
 /// Flags of `insula eval`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,11 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["labels", "table"])]
     images: bool,
 
+    /// Compare lines of text by the rules of ICDAR 2015 (overlap above one half, "do not care" regions) instead of labels. PRED is a
+    /// *_text.json of a batch or a file of corners, TRUTH a file of corners and texts; or both are folders.
+    #[arg(long, conflicts_with_all = ["labels", "table", "images", "csv"])]
+    text: bool,
+
     /// With --images: the span of values that PSNR and SSIM refer to [default: 255 or 65535 for pictures of 8 or 16 bits,
     /// else that of the truth].
     #[arg(long, value_name = "R", requires = "images")]
@@ -47,6 +53,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    if args.text {
+        return text(args, context);
+    }
     if args.images {
         return images(args, context);
     }
@@ -70,6 +79,36 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         }
     } else {
         output::line(evaluation.to_text().trim_end())?;
+    }
+    Ok(Exit::Done)
+}
+
+fn text(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let request = EvaluateText { pred: args.pred.clone(), truth: args.truth.clone() };
+    let task = context.console.task("eval", context.interrupt.cancel());
+    let Outcome::TextEvaluated(found) = perform(&Request::EvaluateText(request), context, &task)? else {
+        unreachable!("a comparison of text has its outcome")
+    };
+    context.console.clear();
+    if args.json {
+        output::record(&found)?;
+        return Ok(Exit::Done);
+    }
+    let part = |v: Option<f64>| v.map_or("n/a".to_owned(), |v| format!("{v:.4}"));
+    output::line(&format!(
+        "{:<28} {:>9} {:>9} {:>9} {:>7} {:>9}",
+        "page", "precision", "recall", "F", "truths", "detected"
+    ))?;
+    let pages = found.pages.iter().map(|p| (p.page.as_str(), &p.score));
+    for (name, s) in pages.chain([("all", &found.total)]) {
+        output::line(&format!(
+            "{name:<28} {:>9} {:>9} {:>9.4} {:>7} {:>9}",
+            part(s.precision),
+            part(s.recall),
+            s.f,
+            s.truths,
+            s.detections
+        ))?;
     }
     Ok(Exit::Done)
 }

@@ -10,6 +10,7 @@ mod info;
 mod mesh;
 mod output;
 mod packs;
+mod redact;
 mod render;
 mod runtime;
 
@@ -70,10 +71,13 @@ enum Verb {
     Convert(convert::Args),
     /// Remove what identifies from the headers of DICOM files (PS3.15 Annex E).
     Deid(deid::Args),
-    /// Compare a segmentation with the truth (Dice, IoU, HD95, surface distance, volumes), or images (PSNR, SSIM, MAE).
+    /// Compare a segmentation with the truth (Dice, IoU, HD95, surface distance, volumes), or images (PSNR, SSIM, MAE), or lines
+    /// of text (precision, recall, F).
     Eval(eval::Args),
     /// Write the surfaces of labels as STL, OBJ, PLY or GLB: closed, smooth, of the labels' volume.
     Mesh(mesh::Args),
+    /// Find burned-in text in DICOM files and pictures, blank it, and prove that it is gone.
+    Redact(redact::Args),
     /// Draw a slice or the volume into a PNG file, as the window shows it.
     Render(render::Args),
     /// Models: list, show, import, install, remove.
@@ -174,6 +178,7 @@ fn run(cli: &Cli, context: &Context) -> anyhow::Result<Exit> {
         Some(Verb::Deid(args)) => deid::run(args, context),
         Some(Verb::Eval(args)) => eval::run(args, context),
         Some(Verb::Mesh(args)) => mesh::run(args, context),
+        Some(Verb::Redact(args)) => redact::run(args, context),
         Some(Verb::Render(args)) => render::run(args, context),
         Some(Verb::Packs(args)) => packs::run(args, context),
         Some(Verb::Runtime(args)) => runtime::run(args, context),

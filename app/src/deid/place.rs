@@ -20,7 +20,7 @@ pub enum Place {
 }
 
 /// An absolute path without links and `..`, also of what does not exist yet.
-fn real(path: &Path) -> PathBuf {
+pub fn real(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for ancestor in absolute.ancestors() {
         let Ok(mut real) = ancestor.canonicalize() else { continue };

@@ -39,6 +39,7 @@ mod timing;
 mod value;
 
 pub use dataset::{Encoding, PixelElement};
+pub use dicom_core::Tag;
 pub use file::Dicom;
 pub use load::load;
 pub use origin::{Origin, SliceRef};

@@ -45,7 +45,12 @@ struct Target<'a> {
 }
 
 /// Writes preamble, meta group, data set and pixel data.
-pub(super) fn write(header: &Header, object: InMemDicomObject, pixels: &NewPixels, path: &Path) -> Result<()> {
+pub(super) fn write(
+    header: &Header,
+    object: InMemDicomObject,
+    pixels: &NewPixels,
+    path: &Path,
+) -> Result<()> {
     let io = || Error::io(path, "write");
     let target = if let NewPixels::Unpacked { .. } = pixels {
         let encoding = Encoding { explicit_vr: true, big_endian: false };

@@ -93,7 +93,20 @@ pub fn windows(values: &[f32], suggested: Option<(f64, f64)>, bytes: bool) -> Ve
     }
     if bytes {
         out.push([0.0, 255.0]);
-    } else if high > low {
+        return out;
+    }
+    if out.is_empty() {
+        // Without a suggestion: without the rarest values, which may lie far off.
+        let mut sorted: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
+        sorted.sort_unstable_by(f32::total_cmp);
+        let at = |part: f64| {
+            sorted.get((sorted.len().saturating_sub(1) as f64 * part) as usize).map(|&v| f64::from(v))
+        };
+        if let Some((l, h)) = at(0.005).zip(at(0.995)).filter(|(l, h)| h > l) {
+            out.push([l, h]);
+        }
+    }
+    if high > low {
         // A few pixels of an extreme value must not hide the rest.
         let covers =
             out.first().is_some_and(|w| w[0] <= low && w[1] >= high && w[1] - w[0] < 1.2 * (high - low));

@@ -128,7 +128,9 @@ impl Deidentifier {
         let (prepared, mut outcome) = self.prepare(input)?;
         let output = place(&outcome)?;
         let Prepared { header, object } = prepared;
-        crate::atomic::write(&output, |temporary| rewrite::write(&header, object, &NewPixels::Copied, temporary))?;
+        crate::atomic::write(&output, |temporary| {
+            rewrite::write(&header, object, &NewPixels::Copied, temporary)
+        })?;
         outcome.findings = verify(self, &header, &outcome.uids, &output)?;
         Ok((output, outcome))
     }

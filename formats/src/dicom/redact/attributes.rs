@@ -81,7 +81,8 @@ pub(super) fn mark_clean(object: &mut InMemDicomObject, header: &Header, is_chan
     object.put(text(tags::SOP_CLASS_UID, VR::UI, &header.sop_class_uid));
     object.put(text(tags::SOP_INSTANCE_UID, VR::UI, &new_uid()));
     let earlier = object.get(tags::DEIDENTIFICATION_METHOD).and_then(|e| e.to_multi_str().ok());
-    let mut methods: Vec<String> = earlier.map(|m| m.iter().map(|t| t.trim().to_owned()).collect()).unwrap_or_default();
+    let mut methods: Vec<String> =
+        earlier.map(|m| m.iter().map(|t| t.trim().to_owned()).collect()).unwrap_or_default();
     methods.retain(|m| !m.is_empty());
     if !methods.iter().any(|m| m == METHOD) {
         methods.push(METHOD.to_owned());

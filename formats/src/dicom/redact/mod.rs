@@ -74,11 +74,7 @@ pub fn write(instance: &Instance, redaction: &Redaction, output: &Path) -> Resul
     check_sizes(instance, redaction)?;
     let mut object = dicom_object::InMemDicomObject::clone(&header.object);
     let name = |uid: &str| syntax::name(uid);
-    let kept = |remark| Stored {
-        transfer_syntax: name(&header.transfer_syntax_uid),
-        is_kept: true,
-        remark,
-    };
+    let kept = |remark| Stored { transfer_syntax: name(&header.transfer_syntax_uid), is_kept: true, remark };
     let overlays = instance.overlays()?;
     let embedded = embedded_marks(instance, redaction, &overlays);
     let has_marks = redaction.frames.iter().flatten().any(|m| m.iter().any(|&v| v)) || !embedded.is_empty();
@@ -137,7 +133,11 @@ fn header_path(instance: &Instance) -> String {
 }
 
 /// Marks of overlays that lie in unused bits of the pixels: bit, frame, marks.
-fn embedded_marks(instance: &Instance, redaction: &Redaction, overlays: &[Overlay]) -> Vec<(u32, usize, Mask)> {
+fn embedded_marks(
+    instance: &Instance,
+    redaction: &Redaction,
+    overlays: &[Overlay],
+) -> Vec<(u32, usize, Mask)> {
     let bit = |group: u16| overlays.iter().find(|o| o.group == group).and_then(Overlay::bit_in_pixels);
     let marks = redaction.overlays.iter().filter(|(_, n, _)| *n < instance.layout().frames);
     marks.filter_map(|(group, n, mask)| Some((bit(*group)?, *n, Arc::clone(mask)))).collect()

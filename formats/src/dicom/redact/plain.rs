@@ -39,7 +39,8 @@ fn ybr(rgb: &[f64], bits: u32) -> Vec<u64> {
     let [r, g, b] = [0, 1, 2].map(|i| rgb.get(i).copied().unwrap_or(0.0));
     let half = 2f64.powi(bits as i32 - 1);
     let y = 0.299 * r + 0.587 * g + 0.114 * b;
-    let (cb, cr) = (-0.168_736 * r - 0.331_264 * g + 0.5 * b + half, 0.5 * r - 0.418_688 * g - 0.081_312 * b + half);
+    let (cb, cr) =
+        (-0.168_736 * r - 0.331_264 * g + 0.5 * b + half, 0.5 * r - 0.418_688 * g - 0.081_312 * b + half);
     [y, cb, cr].map(|v| v.round().clamp(0.0, 2.0 * half - 1.0) as u64).to_vec()
 }
 
@@ -95,7 +96,8 @@ pub(super) fn overwritten(
             writer.clear_bit_of_sample(start + p * writer.size, *bit);
         }
     }
-    let remark = is_widened.then(|| "pixels that share their colour with a marked neighbour changed with it".to_owned());
+    let remark = is_widened
+        .then(|| "pixels that share their colour with a marked neighbour changed with it".to_owned());
     Ok((bytes, remark))
 }
 

@@ -39,8 +39,9 @@ fn one(
     let layout = instance.layout();
     let size = layout.sample_type.size();
     let pixels = layout.frame_pixels();
-    let mut planes = unpacked(stream, layout.samples * size, pixels)
-        .map_err(|found| Error::malformed(&instance.header().path, found, "a sound RLE frame (PS3.5 annex G)"))?;
+    let mut planes = unpacked(stream, layout.samples * size, pixels).map_err(|found| {
+        Error::malformed(&instance.header().path, found, "a sound RLE frame (PS3.5 annex G)")
+    })?;
     let stored = StoredPixel::new(instance, n, fill)?;
     if let Some(mask) = mask {
         for (p, _) in mask.iter().enumerate().filter(|(_, marked)| **marked) {
@@ -73,7 +74,11 @@ fn unpacked(stream: &[u8], planes: usize, pixels: usize) -> Result<Vec<Vec<u8>>,
             let segment = segment.ok_or_else(|| format!("RLE segment {plane} lies nowhere"))?;
             let mut out = vec![0; pixels];
             let done = crate::dicom::pixels::unpack_rle(segment, &mut out, 1, pixels);
-            if done < pixels { Err(format!("RLE segment {plane} ends after {done} of {pixels} pixels")) } else { Ok(out) }
+            if done < pixels {
+                Err(format!("RLE segment {plane} ends after {done} of {pixels} pixels"))
+            } else {
+                Ok(out)
+            }
         })
         .collect()
 }

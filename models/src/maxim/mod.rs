@@ -17,6 +17,7 @@
 mod config;
 mod graph;
 mod layers;
+mod multi_axis;
 mod weights;
 
 pub use config::Config;

@@ -13,7 +13,7 @@ impl Net<'_> {
     fn parts(&self, x: &Rows) -> usize {
         let side = self.config.tile(x.level);
         let [Size::Known(h), Size::Known(w)] = self.size(x.level) else {
-            return (self.config.multiple() / self.config.unshuffle >> x.level) / side;
+            return ((self.config.multiple() / self.config.unshuffle) >> x.level) / side;
         };
         let (most, bytes) = (h / side, h * w * x.channels * size_of::<f32>());
         (1..=most).find(|n| most.is_multiple_of(*n) && bytes / n <= PART_BYTES).unwrap_or(most)

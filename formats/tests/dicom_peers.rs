@@ -11,7 +11,7 @@ use common::all_orders;
 use dicom_common::{labels_on, oblique, origin};
 use dicom_dictionary_std::{tags, uids};
 use formats::dicom::capture::{self, CaptureOptions, Picture};
-use formats::dicom::derived::{DerivedOptions, write_series};
+use formats::dicom::derived::{DerivedOptions, write_frames, write_series};
 use formats::dicom::rtstruct::{self, Holes, RtOptions};
 use formats::dicom::seg::{self, Algorithm, Encoding, SegOptions};
 use formats::dicom::{Header, Instance, Origin, SliceRef};
@@ -224,6 +224,28 @@ fn real_series_give_sound_objects() {
         let known: std::collections::BTreeSet<_> = errors(&source).iter().map(reason).collect();
         let wrong: Vec<_> = errors(&derived).into_iter().filter(|e| !known.contains(&reason(e))).collect();
         assert!(wrong.is_empty(), "{series}: {}", wrong.join("\n"));
+    }
+}
+
+#[test]
+fn pictures_and_films_give_sound_objects() {
+    let test = "pictures_and_films_give_sound_objects";
+    if Command::new("dciodvfy").output().is_err() {
+        return skipped(test, "no dciodvfy (dicom3tools) on the path");
+    }
+    let Some(data) = common::shared(test) else { return };
+    let single = data.join("dicom/single");
+    for (name, count) in
+        [("dx_image", 1), ("examples_rgb_color", 1), ("examples_ybr_color", 30), ("emri_small", 10)]
+    {
+        let image = formats::open(&single.join(format!("{name}.dcm")), &Task::silent()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (options, to) = (DerivedOptions::default(), folder.path().join("derived"));
+        let written = write_frames(&image.frames, &image.frame_axes, &options, &to, &Task::silent());
+        let files = written.unwrap().0;
+        assert_eq!(files.len(), count, "{name}");
+        let wrong = errors(&files);
+        assert!(wrong.is_empty(), "{name}: {}", wrong.join("\n"));
     }
 }
 

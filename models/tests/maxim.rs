@@ -223,6 +223,38 @@ fn phase_images_equal_pytorch() {
     }
 }
 
+/// Rows are worked on in parts whose number follows from what is known of the size: for two pictures at once the answers
+/// are those of each alone, and the same whether the size is known or not.
+#[test]
+fn parts_make_no_difference() {
+    let test = "parts_make_no_difference";
+    let Some(engine) = engine(test) else { return };
+    let config = Config { features: 8, ..Config::variant("S-1").expect("a variant") };
+    let weights = generated_weights(&config, 11);
+    // Wide, so that one level is cut, and with fewer bands than a free size is cut into at the next.
+    let size = [64, 1024];
+    let values = generated("two", 3, 2 * 3 * size[0] * size[1]).iter().map(|r| (r + 1.0) * 0.5).collect();
+    let both =
+        ArrayD::from_shape_vec(IxDyn(&[2, 3, size[0], size[1]]), values).expect("shape and data agree");
+    let mut answers = Vec::new();
+    for size in [None, Some(size)] {
+        let config = Config { size, ..config.clone() };
+        let mut net = load(engine, &config, &weights, Outputs::Restored);
+        let mut run = |input: ndarray::ArrayViewD<'_, f32>| {
+            net.run(&[(INPUT, input)], &Task::silent()).expect("the network runs").remove(0)
+        };
+        let found = run(both.view());
+        for n in 0..2 {
+            let one = both.slice_axis(ndarray::Axis(0), (n..n + 1).into());
+            let alone = run(one);
+            let beside = found.slice_axis(ndarray::Axis(0), (n..n + 1).into()).to_owned();
+            assert_close(&format!("picture {n}, {size:?}"), &beside, &alone);
+        }
+        answers.push(found);
+    }
+    assert_close("known and free sizes", &answers[1], &answers[0]);
+}
+
 #[test]
 fn wrong_weights_are_told_by_name() {
     let config =

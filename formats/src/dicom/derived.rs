@@ -124,11 +124,8 @@ pub fn write_frames(
         if k == 0 {
             let mut told = Vec::new();
             stored = Some(store(&in_order(&frames[frame]), folder, &mut told)?);
-            told.into_iter().for_each(|t| {
-                if !notices.contains(&t) {
-                    notices.push(t)
-                }
-            });
+            told.retain(|t| !notices.contains(t));
+            notices.extend(told);
         }
         let Some(stored) = &stored else { continue };
         let common = common

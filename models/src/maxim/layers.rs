@@ -4,7 +4,7 @@
 //! per channel; or an *image* `[N, C, H, W]` where convolutions need one. Semantics: the official code's, as its own
 //! operators define them (Flax, `jax.image.resize`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::config::Config;
 use crate::checkpoint::weights::Weights;
@@ -14,10 +14,13 @@ use crate::onnx::{Attribute, Builder};
 const EPSILON: f32 = 1e-6;
 /// Slope of the leaky ReLU.
 const SLOPE: f32 = 0.2;
+/// Rows that share a bias added beside an activation: ONNX Runtime does that row by row, and short rows cost more than the
+/// work on them.
+const LONG: usize = 8;
 
 /// A length known now or when the network runs (then the name of a one-entry shape).
 #[derive(Clone)]
-enum Size {
+pub(super) enum Size {
     Known(usize),
     Value(String),
 }
@@ -99,6 +102,8 @@ pub struct Net<'a> {
     batch: Size,
     sizes: Vec<[Size; 2]>,
     shapes: HashMap<String, String>,
+    /// Weights that are in the graph.
+    stored: HashSet<String>,
 }
 
 impl<'a> Net<'a> {
@@ -115,7 +120,8 @@ impl<'a> Net<'a> {
             Some(size) => size.map(|n| Size::Known(n / config.unshuffle)),
             None => [dim(2), dim(3)],
         };
-        let mut net = Self { b, config, weights, batch, sizes: vec![whole], shapes: HashMap::new() };
+        let (shapes, stored) = (HashMap::new(), HashSet::new());
+        let mut net = Self { b, config, weights, batch, sizes: vec![whole], shapes, stored };
         for level in 1..=config.depth {
             let [h, w] = net.sizes[level - 1].clone();
             let half = [net.divided(&h, 2), net.divided(&w, 2)];
@@ -124,7 +130,12 @@ impl<'a> Net<'a> {
         net
     }
 
-    fn divided(&mut self, size: &Size, by: usize) -> Size {
+    /// Height and width at a level.
+    pub(super) fn size(&self, level: usize) -> [Size; 2] {
+        self.sizes[level].clone()
+    }
+
+    pub(super) fn divided(&mut self, size: &Size, by: usize) -> Size {
         match size {
             Size::Known(n) => Size::Known(n / by),
             Size::Value(v) => {
@@ -134,7 +145,7 @@ impl<'a> Net<'a> {
         }
     }
 
-    fn product(&mut self, a: &Size, b: &Size) -> Size {
+    pub(super) fn product(&mut self, a: &Size, b: &Size) -> Size {
         if let (Size::Known(a), Size::Known(b)) = (a, b) {
             return Size::Known(a * b);
         }
@@ -181,12 +192,12 @@ impl<'a> Net<'a> {
         name
     }
 
-    fn reshaped(&mut self, value: &str, dims: &[Option<Size>]) -> String {
+    pub(super) fn reshaped(&mut self, value: &str, dims: &[Option<Size>]) -> String {
         let shape = self.shape(dims);
         self.b.node("Reshape", &[value, &shape], &[])
     }
 
-    fn transposed(&mut self, value: &str, perm: &[i64]) -> String {
+    pub(super) fn transposed(&mut self, value: &str, perm: &[i64]) -> String {
         self.b.node("Transpose", &[value], &[("perm", Attribute::Ints(perm.to_vec()))])
     }
 
@@ -205,7 +216,7 @@ impl<'a> Net<'a> {
         Rows { name, channels, level }
     }
 
-    fn with(x: &Rows, name: String) -> Rows {
+    pub(super) fn with(x: &Rows, name: String) -> Rows {
         Rows { name, ..x.clone() }
     }
 
@@ -220,12 +231,23 @@ impl<'a> Net<'a> {
         }
     }
 
-    fn apply(&mut self, name: &str, x: &Rows, layer: &Linear, add: Option<&str>) -> Rows {
+    /// A kernel, stored once however often it is used.
+    pub(super) fn kernel(&mut self, name: &str, dims: &[usize], values: &[f64]) -> String {
+        let name = format!("{name}/kernel");
+        if self.stored.insert(name.clone()) { self.b.weight(&name, dims, values) } else { name }
+    }
+
+    /// The same of what is kept in single precision.
+    pub(super) fn exact(&mut self, name: &str, dims: &[usize], values: &[f64]) -> String {
+        if self.stored.insert(name.to_owned()) { self.b.exact(name, dims, values) } else { name.to_owned() }
+    }
+
+    pub(super) fn apply(&mut self, name: &str, x: &Rows, layer: &Linear, add: Option<&str>) -> Rows {
         let outputs = layer.bias.len();
-        let matrix = self.b.weight(&format!("{name}/kernel"), &[x.channels, outputs], &layer.matrix);
+        let matrix = self.kernel(name, &[x.channels, outputs], &layer.matrix);
         let bias = match add {
             Some(value) => value.to_owned(),
-            None => self.b.exact(&format!("{name}/bias"), &[outputs], &layer.bias),
+            None => self.exact(&format!("{name}/bias"), &[outputs], &layer.bias),
         };
         let name = self.b.node("Gemm", &[&x.name, &matrix, &bias], &[]);
         Rows { name, channels: outputs, level: x.level }
@@ -246,10 +268,14 @@ impl<'a> Net<'a> {
     /// GELU (tanh form) of a product.
     fn activated(&mut self, name: &str, x: &Rows, layer: &Linear) -> Rows {
         let outputs = layer.bias.len();
-        let matrix = self.b.weight(&format!("{name}/kernel"), &[x.channels, outputs], &layer.matrix);
-        let bias = self.b.exact(&format!("{name}/bias"), &[outputs], &layer.bias);
+        let matrix = self.kernel(name, &[x.channels, outputs], &layer.matrix);
+        let tile = self.config.tile(x.level);
+        let repeats = if (tile * tile).is_multiple_of(LONG) { LONG } else { 1 };
+        let bias = self.exact(&format!("{name}/bias"), &[repeats * outputs], &layer.bias.repeat(repeats));
         let product = self.b.node("MatMul", &[&x.name, &matrix], &[]);
-        let name = self.b.contributed("FastGelu", &[&product, &bias], &[]);
+        let long = self.reshaped(&product, &[None, Some(Size::Known(repeats * outputs))]);
+        let long = self.b.contributed("FastGelu", &[&long, &bias], &[]);
+        let name = self.reshaped(&long, &[None, Some(Size::Known(outputs))]);
         Rows { name, channels: outputs, level: x.level }
     }
 
@@ -260,7 +286,7 @@ impl<'a> Net<'a> {
     }
 
     /// GELU of a dense layer to twice the channels, as its two halves.
-    fn halves(&mut self, path: &str, x: &Rows) -> [Rows; 2] {
+    pub(super) fn halves(&mut self, path: &str, x: &Rows) -> [Rows; 2] {
         let c = x.channels;
         let both = self.linear(path, c, 2 * c, false);
         [("u", 0), ("v", c)].map(|(half, first)| {
@@ -284,19 +310,19 @@ impl<'a> Net<'a> {
     pub fn norm(&mut self, path: &str, x: &Rows) -> Rows {
         let scale = self.weights.get(&format!("{path}/scale"), &[x.channels]);
         let bias = self.weights.get(&format!("{path}/bias"), &[x.channels]);
-        let scale = self.b.exact(&format!("{path}/scale"), &[x.channels], &scale);
-        let bias = self.b.exact(&format!("{path}/bias"), &[x.channels], &bias);
+        let scale = self.exact(&format!("{path}/scale"), &[x.channels], &scale);
+        let bias = self.exact(&format!("{path}/bias"), &[x.channels], &bias);
         let settings = [("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(EPSILON))];
         let name = self.b.node("LayerNormalization", &[&x.name, &scale, &bias], &settings);
         Self::with(x, name)
     }
 
-    fn plus(&mut self, a: &Rows, b: &Rows) -> Rows {
+    pub(super) fn plus(&mut self, a: &Rows, b: &Rows) -> Rows {
         let name = self.b.node("Add", &[&a.name, &b.name], &[]);
         Self::with(a, name)
     }
 
-    fn times(&mut self, a: &Rows, b: &Rows) -> Rows {
+    pub(super) fn times(&mut self, a: &Rows, b: &Rows) -> Rows {
         let name = self.b.node("Mul", &[&a.name, &b.name], &[]);
         Self::with(a, name)
     }
@@ -321,8 +347,7 @@ impl<'a> Net<'a> {
                 // Shrunk before, enlarged after the product: on the smaller side either way.
                 Term::Resized(x, layer) if x.level < level => (self.resized(&x, level), Some(layer)),
                 Term::Resized(x, layer) => {
-                    let matrix =
-                        self.b.weight(&format!("{name}/kernel"), &[x.channels, channels], &layer.matrix);
+                    let matrix = self.kernel(&name, &[x.channels, channels], &layer.matrix);
                     let product = self.b.node("MatMul", &[&x.name, &matrix], &[]);
                     let product = Rows { name: product, channels, level: x.level };
                     (self.resized(&product, level), None)
@@ -391,84 +416,6 @@ impl<'a> Net<'a> {
         let split = self.transposed(&split, &[0, 2, 1, 3]);
         let name = self.reshaped(&split, &[None, Some(Size::Known(outputs))]);
         Rows { name, channels: outputs, level: x.level - 1 }
-    }
-
-    /// Rows in the order of tiles: cell after cell, within a cell pixel after pixel; or back.
-    fn tiled(&mut self, x: &Rows, mix: Mix, is_back: bool) -> Rows {
-        let side = self.config.tile(x.level);
-        let [h, w] = self.sizes[x.level].clone();
-        let channels = Size::Known(x.channels);
-        let side_size = Size::Known(side);
-        let (rows, cells, pixels) = match mix {
-            // Cells of `side` × `side` pixels.
-            Mix::Block => (side_size.clone(), self.divided(&w, side), side_size),
-            // `side` × `side` cells.
-            Mix::Grid => (self.divided(&h, side), side_size, self.divided(&w, side)),
-        };
-        let run = self.product(&pixels, &channels);
-        let middle = if is_back { [Some(cells), Some(rows)] } else { [Some(rows), Some(cells)] };
-        let [a, b] = middle;
-        let split = self.reshaped(&x.name, &[None, a, b, Some(run)]);
-        let split = self.transposed(&split, &[0, 2, 1, 3]);
-        let name = self.reshaped(&split, &[None, Some(channels)]);
-        Self::with(x, name)
-    }
-
-    /// The dense layer of `path` along the mixed axis of rows in tile order, with `extra` added to its bias.
-    fn mixed(&mut self, path: &str, x: &Rows, mix: Mix, extra: f64) -> Rows {
-        let side = self.config.tile(x.level);
-        let area = side * side;
-        let layer = self.linear(path, area, area, false);
-        // From the left: row p of the product is Σ_q kernel[q, p] · row q.
-        let matrix: Vec<f64> = (0..area)
-            .flat_map(|p| (0..area).map(move |q| (p, q)))
-            .map(|(p, q)| layer.matrix[q * area + p])
-            .collect();
-        let matrix = self.b.weight(&format!("{path}/kernel"), &[area, area], &matrix);
-        let bias: Vec<f64> = layer.bias.iter().map(|b| b + extra).collect();
-        let bias = self.b.exact(&format!("{path}/bias"), &[area, 1], &bias);
-        let run = match mix {
-            Mix::Block => Size::Known(x.channels),
-            Mix::Grid => {
-                let [h, w] = self.sizes[x.level].clone();
-                let (h, w) = (self.divided(&h, side), self.divided(&w, side));
-                let pixels = self.product(&h, &w);
-                self.product(&pixels, &Size::Known(x.channels))
-            }
-        };
-        let cube = self.reshaped(&x.name, &[None, Some(Size::Known(area)), Some(run)]);
-        let product = self.b.node("MatMul", &[&matrix, &cube], &[]);
-        let sum = self.b.node("Add", &[&product, &bias], &[]);
-        let name = self.reshaped(&sum, &[None, Some(Size::Known(x.channels))]);
-        Self::with(x, name)
-    }
-
-    /// A gated MLP that mixes along one axis of the tiles.
-    fn gmlp(&mut self, path: &str, x: &Rows, mix: Mix) -> Rows {
-        let unit = match mix {
-            Mix::Grid => format!("{path}/GridGatingUnit"),
-            Mix::Block => format!("{path}/BlockGatingUnit"),
-        };
-        let x = self.tiled(x, mix, false);
-        let y = self.norm(&format!("{path}/LayerNorm"), &x);
-        let [u, v] = self.halves(&format!("{path}/in_project"), &y);
-        let v = self.norm(&format!("{unit}/intermediate_layernorm"), &v);
-        // u · (v + 1): the one is part of the bias.
-        let v = self.mixed(&format!("{unit}/Dense_0"), &v, mix, 1.0);
-        let y = self.times(&u, &v);
-        let y = self.dense(&format!("{path}/out_project"), &y, x.channels);
-        let y = self.plus(&y, &x);
-        self.tiled(&y, mix, true)
-    }
-
-    /// The multi-axis gated MLP block: one half of the channels looks at the whole picture, the other at its blocks.
-    pub fn multi_axis(&mut self, path: &str, x: &Rows) -> Rows {
-        let y = self.norm(&format!("{path}/LayerNorm_in"), x);
-        let [u, v] = self.halves(&format!("{path}/in_project"), &y);
-        let u = self.gmlp(&format!("{path}/GridGmlpLayer"), &u, Mix::Grid);
-        let v = self.gmlp(&format!("{path}/BlockGmlpLayer"), &v, Mix::Block);
-        let y = self.joined(&format!("{path}/out_project"), &u, &v, x.channels);
-        self.plus(&y, x)
     }
 
     /// The weights one input of a cross-gating block gives the other.

@@ -17,6 +17,7 @@
 mod config;
 mod graph;
 mod layers;
+mod multi_axis;
 
 pub use config::Config;
 

@@ -53,6 +53,17 @@ impl Builder {
         name
     }
 
+    /// Adds a node that cuts a value into equal parts along an axis.
+    pub fn split(&mut self, value: &str, parts: usize, axis: i64) -> Vec<String> {
+        let attributes = [("axis", Attribute::Int(axis)), ("num_outputs", Attribute::Int(parts as i64))];
+        let name = self.node("Split", &[value], &attributes);
+        let outputs: Vec<String> = (0..parts).map(|n| format!("{name}.{n}")).collect();
+        if let Some(node) = self.graph.nodes.last_mut() {
+            node.outputs.clone_from(&outputs);
+        }
+        outputs
+    }
+
     /// Adds a node whose output has a name chosen by the caller.
     pub fn named(
         &mut self,

@@ -547,6 +547,12 @@ fn restoration(
     output_layout: &str,
     channels: Option<usize>,
 ) -> Result<Section, Fault> {
+    if output_layout.contains('D') {
+        return Err((
+            d.input.words(),
+            "a network that sees slices: restorers of volumes are not run".to_owned(),
+        ));
+    }
     let given = output_layout.find('C').map_or(Some(1), |n| output.dims.get(n).copied().flatten());
     let Some(channels @ (1 | 3)) = channels.or(given) else {
         return Err((d.input.words(), "1 channel (grey) or 3 (red, green, blue)".to_owned()));
@@ -555,12 +561,6 @@ fn restoration(
         return Err((
             format!("{} becoming {}", d.input.words(), output.words()),
             "as many colours out as in".to_owned(),
-        ));
-    }
-    if output_layout.contains('D') {
-        return Err((
-            d.input.words(),
-            "a network that sees slices: restorers of volumes are not run".to_owned(),
         ));
     }
     let words = |t: &crate::manifest::Restoration| t.word().to_owned();

@@ -52,6 +52,11 @@ impl Findings {
 }
 
 impl App {
+    /// The last answer that is neither labels nor an image.
+    pub fn findings(&self) -> Option<&Findings> {
+        self.findings.as_ref()
+    }
+
     /// An answer came back.
     pub(super) fn found(&mut self, ctx: &Context, found: Findings) {
         if self.document.scene.layer(found.source).is_none() {

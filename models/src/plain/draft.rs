@@ -301,7 +301,8 @@ pub(super) fn draft(
         Kind::Classification => classification(&mut d, &told, output, number)?,
         Kind::Detection => detection(&mut d, &told, &mut fit)?,
     };
-    let (fit, seen) = if has_maps {
+    // How boxes are written says how images are fitted to the input for most detectors: one question after the other.
+    let (fit, seen) = if has_maps || (kind == Kind::Detection && output_section.is_none()) {
         (Fit::Stretch, 1.0)
     } else {
         let words = |(f, part): &(Fit, f64)| match f {

@@ -81,7 +81,7 @@ impl App {
         self.findings = Some(found);
     }
 
-    /// The answer, below the packs. It goes when its image goes.
+    /// The answer, above the packs. It goes when its image goes.
     pub(super) fn findings_ui(&mut self, ui: &mut Ui) {
         let gone = self.findings.as_ref().is_some_and(|f| self.document.scene.layer(f.source).is_none());
         if gone {
@@ -90,7 +90,6 @@ impl App {
         let Some(found) = &self.findings else { return };
         let mut goes_to = None;
         let mut clears = false;
-        ui.separator();
         ui.horizontal(|ui| {
             ui.label(RichText::new(&found.pack).strong());
             clears = ui.small_button("Clear").on_hover_text("Forget this answer").clicked();
@@ -124,6 +123,7 @@ impl App {
         for notice in &found.notices {
             ui.weak(&notice.message);
         }
+        ui.separator();
         if let Some(ras) = goes_to {
             self.document.move_cursor(ras);
         }

@@ -70,7 +70,7 @@ fn look_into(path: &Path, bytes: &[u8], answers: &Answers, id: &str) -> Result<L
     let kind = answers.kind.unwrap_or_else(|| draft::guess(&summary));
     let told = Answers { kind: Some(kind), ..answers.clone() }.read()?;
     let known = told.or(description).or(of_metadata(&summary));
-    let draft = draft::draft(kind, &summary, known, id).map_err(|(found, expected)| {
+    let draft = draft::draft(kind, &summary, &known, id).map_err(|(found, expected)| {
         Error::pack(path, found, expected, "Answer otherwise, or export the model again")
     })?;
     Ok(Look {

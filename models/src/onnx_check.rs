@@ -403,7 +403,7 @@ mod tests {
         let branch = |inner: &[u8]| node("If", "", &field(5, &field(6, inner)));
         says(&field(7, &branch(&branch(&custom))), "“my.custom.ops”");
         says(
-            &[field(7, &node("f", "own", b"")), function("f", &[custom.clone()])].concat(),
+            &[field(7, &node("f", "own", b"")), function("f", std::slice::from_ref(&custom))].concat(),
             "“my.custom.ops”",
         );
         says(&field(7, &node("f", "own", b"")), "“own”");

@@ -230,7 +230,8 @@ fn restorers_answer_with_pictures_or_with_what_is_to_go() {
     std::fs::create_dir(at.join("in")).unwrap();
     save(&at.join("in/p.png"), grey_picture(50, 21, |x, y| ((x * 5 + y * 3) % 251) as u8));
     // (range, values, what becomes of v in 0..=255); −1..1: v becomes 2v/255 − 1, a quarter of it comes back.
-    let cases: [(&str, &str, fn(f64) -> f64); 3] = [
+    type Case = (&'static str, &'static str, fn(f64) -> f64);
+    let cases: [Case; 3] = [
         ("range:0,1", "picture", |v| v / 4.0),
         ("range:0,255", "residual", |v| v * 0.75),
         ("range:-1,1", "picture", |v| ((2.0 * v / 255.0 - 1.0) / 4.0 + 1.0) / 2.0 * 255.0),

@@ -45,7 +45,7 @@ pub fn embedded(path: &Path, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
                             let place = outside(tensor).map_err(malformed)?;
                             match place {
                                 Some(place) => {
-                                    out.message(INITIALIZER.into(), &beside.inside(tensor, &place)?)
+                                    out.message(INITIALIZER.into(), &beside.inside(tensor, &place)?);
                                 }
                                 None => out.bytes(INITIALIZER.into(), tensor),
                             }

@@ -1,14 +1,15 @@
-//! Restoring with the real program: import, pictures, volumes and DICOM series in batches, and the comparison of images.
+//! Restoring with the real program: import, pictures, volumes and series in batches, and the comparison of images.
 //! The network is tiny and its weights are random: what is tested is everything around it.
 
 #[path = "../formats/tests/dicom_files/mod.rs"]
 mod dicom_files;
+#[path = "restore_dicom.rs"]
+mod restore_dicom;
 
 use std::path::Path;
 use std::sync::OnceLock;
 
-use dicom_files::Slice;
-use formats::{Affine, AffineSource, Content, Grid, Image, Scaling, Task, Volume, Voxels};
+use formats::{Affine, AffineSource, Content, FrameAxis, Grid, Image, Scaling, Task, Volume, Voxels};
 use insula_tests::{Ran, command, fixture, run, runtime, skip, tiny_restorer};
 use ndarray::Array3;
 use serde_json::Value;
@@ -197,43 +198,49 @@ fn tiles_of_the_denoiser_leave_no_seams() {
     }
 }
 
+/// Three frames over time: the first and last alike, and the one between its mirror image, so that each has the same range.
+fn frames() -> Vec<Volume> {
+    let first = scan();
+    let mut mirrored = first.clone();
+    let Voxels::I16(a) = &first.voxels else { panic!("16 bits") };
+    let (_, rows, _) = a.dim();
+    let other = Array3::from_shape_fn(a.dim(), |(k, j, i)| a[[k, rows - 1 - j, i]]);
+    mirrored.voxels = Voxels::I16(other.into_shared());
+    vec![first.clone(), mirrored, first]
+}
+
 #[test]
-fn a_dicom_series_becomes_a_derived_series() {
-    if runtime("a_dicom_series_becomes_a_derived_series").is_none() {
+fn all_frames_of_a_series_are_restored() {
+    if runtime("all_frames_of_a_series_are_restored").is_none() {
         return;
     }
-    let slices: Vec<Slice> = (0..6)
-        .map(|n| Slice {
-            size: [40, 36],
-            position: [10.0, 20.0, 3.0 * f64::from(n)],
-            orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-            spacing: [0.9, 0.9],
-            number: i64::from(n) + 1,
-            pixels: (0..40 * 36).map(|p| ((p * 37 + i32::from(n as i16) * 11) % 200) as i16).collect(),
-            extra: Vec::new(),
-        })
-        .collect();
-    let input = dicom_files::folder(&slices);
     let folder = tempdir().unwrap();
-    let series = input.path().to_str().unwrap();
-    let ran = go(folder.path(), &[series, "--format", "dicom", "--no-quicklook"]).expect(0);
-    let record = ran.records().remove(0);
-    assert_eq!(record["outputs"].as_array().unwrap().len(), 6, "{record}");
-    let first = record["outputs"][0]["file"].as_str().unwrap();
-    let object = dicom_object::open_file(folder.path().join("out").join(first)).unwrap();
-    let text = |tag| object.element(tag).unwrap().to_str().unwrap().into_owned();
-    assert!(text(dicom_dictionary_std::tags::IMAGE_TYPE).starts_with("DERIVED"));
-    let what = text(dicom_dictionary_std::tags::DERIVATION_DESCRIPTION);
-    assert!(what.contains("denoising") && what.contains("not for measurement"), "{what}");
-    // It lies where its source lies.
-    let restored = folder.path().join("out").join(Path::new(first).parent().unwrap());
-    let of = |path: &Path| app::dicom::open_image(path, None, &Task::silent()).unwrap().frames.remove(0);
-    assert!(of(input.path()).grid.is_same(&of(&restored).grid, 1e-4));
-    let again = go(folder.path(), &[series, "--format", "dicom", "--no-quicklook"]).expect(0).records();
-    assert_eq!(again[0]["status"], "skipped");
-    // What is no DICOM cannot become a series of it.
-    save(&folder.path().join("scan.nii.gz"), scan());
-    let _ = go(folder.path(), &["scan.nii.gz", "--format", "dicom"]).expect(1);
+    let axis = FrameAxis { name: "time".to_owned(), len: 3, step: 2.5, unit: "s".to_owned() };
+    let image = Image {
+        frames: frames(),
+        frame_axes: vec![axis.clone()],
+        format: "",
+        encoding: String::new(),
+        is_picture: false,
+        notices: Vec::new(),
+    };
+    formats::save(Content::Image(&image), &folder.path().join("series.nii.gz"), &Task::silent()).unwrap();
+    save(&folder.path().join("alone.nii.gz"), scan());
+    let records = go(folder.path(), &["series.nii.gz", "alone.nii.gz", "--no-quicklook"]).expect(0).records();
+    let of = |name: &str| records.iter().find(|r| r["case"] == name).unwrap();
+    assert_eq!(of("series")["restored"]["frames"], 3);
+    assert_eq!(of("series")["tiles"].as_u64(), of("alone")["tiles"].as_u64().map(|n| 3 * n));
+    let after = formats::open(&folder.path().join("out/series_restored.nii.gz"), &Task::silent()).unwrap();
+    assert_eq!(after.frame_axes, [axis]);
+    assert_eq!(after.frames.len(), 3);
+    let alone = open(&folder.path().join("out/alone_restored.nii.gz"));
+    assert!(alone.grid.is_same(&after.first().grid, 1e-4));
+    let values = |v: &Volume| v.to_f32();
+    assert_eq!(values(&after.frames[0]), values(&alone), "a frame is what it is by itself");
+    assert_eq!(values(&after.frames[2]), values(&alone));
+    assert_ne!(values(&after.frames[1]), values(&alone));
+    let planned = go(folder.path(), &["series.nii.gz", "--dry-run", "--overwrite"]).expect(0).records();
+    assert_eq!(planned[0]["tiles"], of("series")["tiles"]);
 }
 
 #[test]

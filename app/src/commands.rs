@@ -59,6 +59,8 @@ pub enum Command {
     ToggleInterpolation,
     /// Crosshair on or off.
     ToggleCrosshair,
+    /// The original beside the restored image, in the slices.
+    ToggleCompare,
     /// Outlines or filled labels.
     ToggleOutline,
     /// Window from the values.
@@ -198,6 +200,9 @@ fn redoable(d: &Document) -> bool {
 fn image(d: &Document) -> bool {
     d.active_image().is_some()
 }
+fn compared(d: &Document) -> bool {
+    d.compared().is_some()
+}
 fn frames(d: &Document) -> bool {
     d.frames().is_some()
 }
@@ -255,6 +260,7 @@ pub static ACTIONS: &[Action] = actions! {
         C::ToggleConvention, "toggle-convention", "Radiological/neurological", "The patient's right on the left or on the right", key(NONE, Key::F), something;
         C::ToggleInterpolation, "toggle-interpolation", "Interpolation on/off", "Smooth pixels, or voxels as they are", key(NONE, Key::I), something;
         C::ToggleCrosshair, "toggle-crosshair", "Crosshair on/off", "Lines through the cursor", key(NONE, Key::X), something;
+        C::ToggleCompare, "toggle-compare", "Before and after", "The original left and the restored image right of a line, in all slices", key(NONE, Key::B), compared;
         C::ToggleOutline, "toggle-outline", "Outlines on/off", "Labels as outlines or filled", key(NONE, Key::O), labels;
         C::NextSlice, "next-slice", "Next slice", "One axial slice towards the head", key(NONE, Key::PageUp), something;
         C::PreviousSlice, "previous-slice", "Previous slice", "One axial slice towards the feet", key(NONE, Key::PageDown), something;

@@ -168,7 +168,7 @@ pub fn convert(request: &Convert, task: &Task) -> anyhow::Result<Converted> {
             let (input, count) = (input.display(), image.frames.len());
             bail!("{input}: {count} frames cannot be one series; choose one with --frame N");
         };
-        let (files, told) = dicom::write_series(volume, source, "", output, task)?;
+        let (files, told) = dicom::write_series(std::slice::from_ref(volume), &[], source, "", output, task)?;
         let summary = format!("{}, DICOM series of {} files", image.shape_text(), files.len());
         let mut notices = image.notices;
         notices.extend(told);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use formats::dicom::capture::{self, CaptureOptions, Picture};
 use formats::dicom::derived::{self, DerivedOptions};
 use formats::dicom::{Origin, Series, Stack, Tree, read_header, rtstruct, scan, seg};
-use formats::{Image, LabelMap, Notice, Task, Volume};
+use formats::{FrameAxis, Image, LabelMap, Notice, Task, Volume};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use viewer::scene::grid_bounds_ras;
@@ -258,26 +258,28 @@ pub fn write_labels(
     })
 }
 
-/// Writes an image that was made from a DICOM series as a series derived from it: new UIDs, `DERIVED`, references to the
-/// source. `source` is an image of that series where `volume` does not remember it, as one read from NIfTI does not.
+/// Writes the frames of an image that was made from a DICOM series as a series derived from it: new UIDs, `DERIVED`,
+/// references to the source. `axes` are those of the frames, `source` is an image of that series where the frames do not
+/// remember it, as those read from NIfTI do not.
 /// `what` says what was done, in words (Derivation Description). The folder must be new or empty, and appears whole.
 /// Returns its files in the order of slices.
 ///
 /// # Errors
-/// [`Usage`] when neither image is from DICOM, or when they lie apart; those of [`formats::dicom::derived::write_series`].
+/// [`Usage`] when neither image is from DICOM, or when they lie apart; those of [`formats::dicom::derived::write_frames`].
 pub fn write_series(
-    volume: &Volume,
+    frames: &[Volume],
+    axes: &[FrameAxis],
     source: Option<&Volume>,
     what: &str,
     folder: &Path,
     task: &Task,
 ) -> anyhow::Result<(Vec<PathBuf>, Vec<Notice>)> {
     // Voxels are shared: this copies a header at most.
-    let mut volume = volume.clone();
+    let mut frames = frames.to_vec();
     if let Some(source) = source {
-        volume.meta.dicom.clone_from(&source.meta.dicom);
+        frames.iter_mut().for_each(|f| f.meta.dicom.clone_from(&source.meta.dicom));
     }
-    let Some(origin) = &volume.meta.dicom else {
+    let Some((volume, origin)) = frames.first().and_then(|v| v.meta.dicom.as_ref().map(|o| (v, o))) else {
         return Err(Usage(format!(
             "{}: a derived DICOM series belongs to the patient and the study of its source, and this image is not from \
              DICOM; give the images it was made from with --source, or choose another format",
@@ -303,7 +305,7 @@ pub fn write_series(
     if !what.is_empty() {
         what.clone_into(&mut options.description);
     }
-    Ok(derived::write_series(&volume, &options, folder, task)?)
+    Ok(derived::write_frames(&frames, axes, &options, folder, task)?)
 }
 
 /// Writes what the screen showed as a secondary capture in the study of `origin`. `shows_identity` says whether the

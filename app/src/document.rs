@@ -11,7 +11,8 @@ use formats::{FrameAxis, Grid, Image, LabelMap, LabelTable, Meta, Notice};
 use serde::{Deserialize, Serialize};
 use viewer::scene::grid_bounds_ras;
 use viewer::{
-    ColourMap, Content, ImageId, ImageLayer, LabelLayer, Layer, LayerId, Plane, Scene, SliceView, Window,
+    ColourMap, Content, ImageId, ImageLayer, LabelLayer, Layer, LayerId, Plane, Scene, SliceView, Split,
+    Window,
 };
 
 /// A part of the window that shows a picture.
@@ -213,6 +214,8 @@ impl Document {
         let at = self.scene.layers.iter().position(|l| l.id == source)?;
         let below = self.scene.layers[at].image()?;
         let (window, colour_map) = (below.window, below.colour_map.clone());
+        // The same frame of a series.
+        let frame = below.frame.min(image.frames.len().saturating_sub(1));
         let details = Details {
             notices: image.notices.clone(),
             meta: image.first().meta.clone(),
@@ -223,7 +226,7 @@ impl Document {
         let content = Content::Image(ImageLayer {
             id: ImageId::fresh(),
             image: Arc::new(image),
-            frame: 0,
+            frame,
             window,
             colour_map,
             value_range,
@@ -237,6 +240,32 @@ impl Document {
     #[must_use]
     pub fn is_restored_here(&self, id: LayerId) -> bool {
         self.details.get(&id).is_some_and(|d| d.source.is_some() && models::restorer::is_restored(&d.meta))
+    }
+
+    /// An image and what was restored of it, to be compared: the active restored one, or the topmost.
+    #[must_use]
+    pub fn compared(&self) -> Option<[LayerId; 2]> {
+        let pair = |id: LayerId| {
+            let source = self.details.get(&id).filter(|_| self.is_restored_here(id))?.source?;
+            self.scene.layer(source).map(|_| [source, id])
+        };
+        self.active.and_then(pair).or_else(|| self.scene.layers.iter().rev().find_map(|l| pair(l.id)))
+    }
+
+    /// Shows the two images of [`Document::compared`] in a copy of the scene, opaque and on either side of a line, and
+    /// no other image that was restored of the same one. `at`: 0..=1 of the width of a pane.
+    pub fn split(&self, scene: &mut Scene, at: f64) {
+        let Some([left, right]) = self.compared() else { return };
+        for layer in &mut scene.layers {
+            if layer.id == left || layer.id == right {
+                (layer.visible, layer.opacity) = (true, 1.0);
+            } else if self.is_restored_here(layer.id)
+                && self.details.get(&layer.id).and_then(|d| d.source) == Some(left)
+            {
+                layer.visible = false;
+            }
+        }
+        scene.split = Some(Split { left, right, at });
     }
 
     /// Takes a restored image out of the stack, for [`Document::bring_back`]; its source becomes active.

@@ -35,3 +35,4 @@ mod segment;
 pub mod session;
 pub mod settings;
 pub mod similarity;
+pub mod text;

@@ -42,6 +42,68 @@ pub trait Net: Send {
     fn provider(&self) -> &ProviderReport;
 }
 
+/// The graphs of one model by the part each plays. A model of one graph has the part `""`.
+pub struct Nets(Vec<(String, Box<dyn Net>)>);
+
+impl Nets {
+    /// Parts with their graphs; at least one, each part once.
+    ///
+    /// # Errors
+    /// [`Error::Net`] when there is none.
+    pub fn new(parts: Vec<(String, Box<dyn Net>)>) -> Result<Self> {
+        if parts.is_empty() {
+            return Err(Error::net("no graph", "at least one", "Install a complete model"));
+        }
+        Ok(Self(parts))
+    }
+
+    /// The only graph, or the first of several.
+    #[must_use]
+    pub fn first(&self) -> &dyn Net {
+        self.0[0].1.as_ref()
+    }
+
+    /// As [`Nets::first`], to run it.
+    pub fn first_mut(&mut self) -> &mut dyn Net {
+        self.0[0].1.as_mut()
+    }
+
+    /// The graph of a part.
+    ///
+    /// # Errors
+    /// [`Error::Net`] naming the parts there are.
+    pub fn part(&self, name: &str) -> Result<&dyn Net> {
+        let found = self.0.iter().find(|(part, _)| part == name);
+        found.map(|(_, net)| net.as_ref()).ok_or_else(|| self.missing(name))
+    }
+
+    /// As [`Nets::part`], to run it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn part_mut(&mut self, name: &str) -> Result<&mut dyn Net> {
+        match self.0.iter().position(|(part, _)| part == name) {
+            Some(n) => Ok(self.0[n].1.as_mut()),
+            None => Err(self.missing(name)),
+        }
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let parts: Vec<_> = self.0.iter().map(|(part, _)| format!("“{part}”")).collect();
+        Error::net(
+            format!("graphs for the parts {}", parts.join(", ")),
+            format!("one for “{name}”"),
+            "Install a complete model",
+        )
+    }
+}
+
+impl From<Box<dyn Net>> for Nets {
+    fn from(net: Box<dyn Net>) -> Self {
+        Self(vec![(String::new(), net)])
+    }
+}
+
 /// A network in ONNX Runtime. Made by [`Engine::load`](crate::engine::Engine::load).
 pub struct OnnxNet {
     session: Session,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use formats::{Grid, Image, LabelMap, Notice, Task, Volume};
-use inference::net::{Net, Port};
+use formats::{FrameAxis, Grid, Image, LabelMap, Notice, Task, Volume};
+use inference::net::{Nets, Port};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
+use crate::mayor::{self, TextFinder, TextFound};
 use crate::pack::ModelPack;
 use crate::plain::{self, Classified, Detected, Plain};
 use crate::restorer::{self, Restored, Restorer};
@@ -26,11 +27,11 @@ pub trait Family: Sync {
     /// What a manifest of this family must not say, as `(found, expected)`; `None` when all is well.
     fn fault(&self, manifest: &Manifest) -> Option<(String, String)>;
 
-    /// Whether a loaded network has the ports and sizes the manifest states.
+    /// Whether the loaded graphs have the ports and sizes the manifest states.
     ///
     /// # Errors
     /// [`Error::Pack`] with what was found and expected.
-    fn fits(&self, pack: &ModelPack, net: &dyn Net) -> Result<()>;
+    fn fits(&self, pack: &ModelPack, nets: &Nets) -> Result<()>;
 
     /// Answers before any work: whether the case can be run, on which grid, in how many tiles, with how much
     /// memory.
@@ -49,7 +50,7 @@ pub trait Family: Sync {
     ///
     /// # Errors
     /// Those of the network; [`Error::Cancelled`] within one tile.
-    fn infer(&self, pack: &ModelPack, prepared: Prepared, net: &mut dyn Net, task: &Task) -> Result<Scored>;
+    fn infer(&self, pack: &ModelPack, prepared: Prepared, nets: &mut Nets, task: &Task) -> Result<Scored>;
 
     /// Brings the network's answer back to the grid of the first input.
     ///
@@ -59,7 +60,7 @@ pub trait Family: Sync {
 }
 
 /// All families.
-pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer, &Plain];
+pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer, &TextFinder, &Plain];
 
 /// The family with an identifier.
 #[must_use]
@@ -74,6 +75,8 @@ pub enum Prepared {
     Segmenter(Box<segmenter::Prepared>),
     /// Of [`Restorer`].
     Restorer(Box<restorer::Prepared>),
+    /// Of [`TextFinder`].
+    Text(Box<mayor::Prepared>),
 }
 
 impl Prepared {
@@ -82,7 +85,7 @@ impl Prepared {
     pub fn input(&self) -> Option<&ndarray::Array4<f32>> {
         match self {
             Self::Segmenter(p) => p.input(),
-            Self::Restorer(_) => None,
+            Self::Restorer(_) | Self::Text(_) => None,
         }
     }
 
@@ -92,6 +95,7 @@ impl Prepared {
         match self {
             Self::Segmenter(p) => p.grid(),
             Self::Restorer(p) => p.grid(),
+            Self::Text(p) => p.grid(),
         }
     }
 }
@@ -103,6 +107,8 @@ pub enum Scored {
     Segmenter(Box<segmenter::Scored>),
     /// Of [`Restorer`].
     Restorer(Box<restorer::Scored>),
+    /// Of [`TextFinder`].
+    Text(Box<mayor::Scored>),
     /// Of [`Plain`], where it classifies or detects.
     Plain(Box<plain::Scored>),
 }
@@ -166,6 +172,11 @@ pub struct Case {
     pub name: String,
     /// One volume per channel, in the pack's order. Results lie on the grid of the first.
     pub channels: Vec<Volume>,
+    /// The frames of the only channel after the first, on its grid and of its type; for packs that restore, which do
+    /// all of them.
+    pub further: Vec<Volume>,
+    /// Axes of the frames, as of [`Image::frame_axes`].
+    pub frame_axes: Vec<FrameAxis>,
     /// What was odd about the files.
     pub notices: Vec<Notice>,
     /// How it is restored, by packs that restore.
@@ -181,15 +192,24 @@ impl Case {
         Self {
             name: name.into(),
             channels,
+            further: Vec::new(),
+            frame_axes: Vec::new(),
             notices: Vec::new(),
             restoring: Restoring::default(),
             scale: None,
         }
     }
 
+    /// A case of one channel with all frames of an image, for packs that restore.
+    #[must_use]
+    pub fn of_frames(name: impl Into<String>, mut frames: Vec<Volume>, frame_axes: Vec<FrameAxis>) -> Self {
+        let further = frames.split_off(frames.len().min(1));
+        Self { further, frame_axes, ..Self::new(name, frames) }
+    }
+
     /// A case from opened files in the pack's channel order. One file with as many frames as the pack has channels
-    /// (more than one) is taken as all channels, in frame order; any other file with several frames gives its
-    /// first, with a notice. The files' own notices are kept.
+    /// (more than one) is taken as all channels, in frame order. Packs that restore get all frames of a file; for others
+    /// any other file with several frames gives its first, with a notice. The files' own notices are kept.
     ///
     /// # Errors
     /// [`Error::Argument`] when the number of files does not fit.
@@ -212,6 +232,10 @@ impl Case {
                 ));
                 case.channels = image.frames;
                 break;
+            }
+            if wanted == 1 && manifest.output.is_picture() {
+                let frames = Self::of_frames("", image.frames, image.frame_axes);
+                return Ok(Self { name: case.name, notices: case.notices, ..frames });
             }
             if image.frames.len() > 1 {
                 case.notices.push(Notice::warning(
@@ -311,6 +335,8 @@ pub enum Output {
     Labels(LabelMap),
     /// A restored image on the grid and in the stored type of the input.
     Image(Restored),
+    /// Lines of text of every slice of the input.
+    Text(TextFound),
     /// Probabilities of classes.
     Classes(Classified),
     /// Boxes around what was found, on the grid of the first input.
@@ -318,13 +344,16 @@ pub enum Output {
 }
 
 impl Output {
-    /// Facts about the result, to which those about its making are added.
-    pub(crate) fn facts_mut(&mut self) -> &mut BTreeMap<String, String> {
+    /// Facts about the result (about each frame of it), to which those about its making are added.
+    pub(crate) fn facts_mut(&mut self) -> Vec<&mut BTreeMap<String, String>> {
         match self {
-            Self::Labels(labels) => &mut labels.meta.facts,
-            Self::Image(restored) => &mut restored.volume.meta.facts,
-            Self::Classes(classified) => &mut classified.facts,
-            Self::Boxes(detected) => &mut detected.facts,
+            Self::Labels(labels) => vec![&mut labels.meta.facts],
+            Self::Image(Restored { volume, further, .. }) => {
+                std::iter::once(volume).chain(further).map(|v| &mut v.meta.facts).collect()
+            }
+            Self::Text(text) => vec![&mut text.facts],
+            Self::Classes(classified) => vec![&mut classified.facts],
+            Self::Boxes(detected) => vec![&mut detected.facts],
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{CropKind, Manifest, Output, Restoration, SCHEMA, is_id};
 pub use crate::onnx::Precision;
 use crate::pack::{self, ModelPack, sha256_hex};
-use crate::{maxim, segformer3d};
+use crate::{maxim, mayor, segformer3d};
 
 /// Names and texts of the presets inside the program.
 pub static PRESETS: &[(&str, &str)] = &[
@@ -28,12 +28,30 @@ pub static PRESETS: &[(&str, &str)] = &[
 struct Importer {
     /// [`crate::Family::id`].
     family: &'static str,
+    /// Parts of the models it makes.
+    parts: &'static [&'static str],
     /// Makes the network. The table is the `[network]` section, which may be completed.
     network: fn(&Ingredients<'_>, &mut toml::Table) -> Result<Made>,
 }
 
-/// An ONNX file, and what ONNX Runtime takes for a tile, in bytes.
-type Made = (Vec<u8>, usize);
+/// What an importer made.
+struct Made {
+    /// Parts of the model and their ONNX files; a model of one graph has the part `""`.
+    graphs: Vec<(&'static str, Vec<u8>)>,
+    /// What ONNX Runtime takes for a tile, in bytes.
+    tile_bytes: usize,
+}
+
+impl Made {
+    fn single(graph: Vec<u8>, tile_bytes: usize) -> Self {
+        Self { graphs: vec![("", graph)], tile_bytes }
+    }
+}
+
+/// The file of a part.
+fn graph_file(part: &str) -> String {
+    if part.is_empty() { "model.onnx".to_owned() } else { format!("{part}.onnx") }
+}
 
 /// What a network is made of.
 struct Ingredients<'a> {
@@ -47,8 +65,9 @@ struct Ingredients<'a> {
 
 /// Families with an importer.
 static IMPORTERS: &[Importer] = &[
-    Importer { family: "segformer3d", network: segformer3d_network },
-    Importer { family: "maxim", network: maxim_network },
+    Importer { family: "segformer3d", parts: &[""], network: segformer3d_network },
+    Importer { family: "maxim", parts: &[""], network: maxim_network },
+    Importer { family: "mayor", parts: &mayor::PARTS, network: mayor_network },
 ];
 
 /// What ONNX Runtime takes per voxel of a tile for SegFormer3D: 128³ voxels and four channels were measured at 60 to 80
@@ -120,7 +139,7 @@ impl Preset {
 /// How to import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
-    /// Family: `"segformer3d"` or `"maxim"`.
+    /// Family: `"segformer3d"`, `"maxim"` or `"mayor"`.
     pub family: String,
     /// Settings that go with the weights.
     pub preset: Preset,
@@ -257,8 +276,9 @@ pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<Model
     .map(|(k, v)| (k.to_owned(), v.into()))
     .collect();
     table.insert("origin".to_owned(), origin.into());
-    // The settings are checked before the network is built: a stand-in takes the place of the file.
-    table.insert("file".to_owned(), file_row("network", "model.onnx", &[]).into());
+    // The settings are checked before the network is built: stand-ins take the place of the files.
+    let stand_in = |part: &&str| file_row("network", part, &graph_file(part), &[]);
+    table.insert("file".to_owned(), importer.parts.iter().map(stand_in).collect::<Vec<_>>().into());
     let draft = render(&table, &preset_path)?;
     let manifest = pack::parse(&preset_path, draft.as_bytes())?;
     let metadata = [
@@ -275,26 +295,28 @@ pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<Model
         metadata: &metadata,
     };
     let mut settings = manifest.network.clone();
-    let (network, bytes) = (importer.network)(&ingredients, &mut settings)?;
+    let Made { graphs, tile_bytes } = (importer.network)(&ingredients, &mut settings)?;
     table.insert("network".to_owned(), settings.into());
     if let Some(tiles) = table.get_mut("tiles").and_then(|t| t.as_table_mut()) {
-        let mib = bytes.div_ceil(1 << 20).max(64);
+        let mib = tile_bytes.div_ceil(1 << 20).max(64);
         tiles.entry("memory_mib").or_insert_with(|| i64::try_from(mib).unwrap_or(i64::MAX).into());
     }
 
     task.at("Writing the pack", 0.8)?;
     let card = options.card.clone().unwrap_or_else(|| model_card(&manifest, &loaded));
-    let mut files = vec![("network", "model.onnx", network), ("card", "MODEL_CARD.md", card.into_bytes())];
+    let mut files: Vec<(&str, &str, String, Vec<u8>)> =
+        graphs.into_iter().map(|(part, bytes)| ("network", part, graph_file(part), bytes)).collect();
+    files.push(("card", "", "MODEL_CARD.md".to_owned(), card.into_bytes()));
     if let Some(text) = &options.licence_text {
-        files.push(("licence", "LICENSE", text.clone().into_bytes()));
+        files.push(("licence", "", "LICENSE".to_owned(), text.clone().into_bytes()));
     }
     let rows: Vec<toml::Value> =
-        files.iter().flat_map(|(role, name, bytes)| file_row(role, name, bytes)).collect();
+        files.iter().map(|(role, part, name, bytes)| file_row(role, part, name, bytes)).collect();
     table.insert("file".to_owned(), rows.into());
     let text = render(&table, &preset_path)?;
     let target = options.out_dir.join(&options.id);
     place_folder(&target, options.replace, |staging| {
-        for (_, name, bytes) in &files {
+        for (_, _, name, bytes) in &files {
             write_file(&staging.join(name), bytes)?;
         }
         write_file(&staging.join("pack.toml"), text.as_bytes())
@@ -330,7 +352,7 @@ fn segformer3d_network(i: &Ingredients<'_>, _: &mut toml::Table) -> Result<Made>
     }
     let voxels: usize = m.tiles.patch.iter().product();
     let network = segformer3d::build_onnx(&config, i.loaded, i.precision, i.metadata)?;
-    Ok((network, voxels * SEGFORMER3D_BYTES_PER_VOXEL))
+    Ok(Made::single(network, voxels * SEGFORMER3D_BYTES_PER_VOXEL))
 }
 
 fn maxim_network(i: &Ingredients<'_>, settings: &mut toml::Table) -> Result<Made> {
@@ -380,16 +402,26 @@ fn maxim_network(i: &Ingredients<'_>, settings: &mut toml::Table) -> Result<Made
         table.map_err(|e| Error::pack(i.preset, e.to_string(), "a configuration", "Correct the preset"))?;
     // The weights once as they are, and once as the runtime packs them.
     let bytes = config.runtime_bytes([h, w]) + 2 * network.len();
-    Ok((network, bytes))
+    Ok(Made::single(network, bytes))
 }
 
-fn file_row(role: &str, name: &str, bytes: &[u8]) -> Vec<toml::Value> {
+fn mayor_network(i: &Ingredients<'_>, _: &mut toml::Table) -> Result<Made> {
+    let config: mayor::Config = section(i, "MAYOR")?;
+    let graphs = mayor::build_onnx(&config, i.loaded, i.precision, i.metadata)?;
+    let [_, h, w] = i.manifest.tiles.patch;
+    Ok(Made { graphs, tile_bytes: config.runtime_bytes([h, w]) })
+}
+
+fn file_row(role: &str, part: &str, name: &str, bytes: &[u8]) -> toml::Value {
     let mut row = toml::Table::new();
     row.insert("role".to_owned(), role.into());
+    if !part.is_empty() {
+        row.insert("part".to_owned(), part.into());
+    }
     row.insert("path".to_owned(), name.into());
     row.insert("sha256".to_owned(), sha256_hex(bytes).into());
     row.insert("bytes".to_owned(), i64::try_from(bytes.len()).unwrap_or(i64::MAX).into());
-    vec![row.into()]
+    row.into()
 }
 
 /// Manifest text in the order of [`Manifest`]'s fields.
@@ -427,6 +459,11 @@ fn model_card(m: &Manifest, loaded: &Checkpoint) -> String {
             card,
             "**Output.** Pictures ({task}, {colours}), in tiles of up to {h}×{w} pixels. Restored pictures are not for \
              measurement: detail may have been removed or invented.\n"
+        );
+    } else if m.output.is_text() {
+        let _ = writeln!(
+            card,
+            "**Output.** Lines of text as outlines with scores. No tool finds all text: a person has to look.\n"
         );
     } else {
         let labels: Vec<String> = m.labels.iter().map(|l| format!("{} {}", l.id, l.name)).collect();

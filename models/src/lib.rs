@@ -17,6 +17,7 @@ pub mod family;
 pub mod import;
 pub mod manifest;
 pub mod maxim;
+pub mod mayor;
 pub mod onnx;
 pub mod onnx_check;
 pub mod pack;

@@ -10,6 +10,7 @@ use formats::{LabelEntry, LabelTable};
 pub use inference::normalise::Of;
 pub use inference::tiles::{Rule, Weights};
 
+pub use crate::mayor::TextSettings;
 pub use crate::plain::{BoxLayout, Fit, Graph, Values};
 pub use crate::restorer::Restoration;
 
@@ -80,6 +81,9 @@ pub struct Manifest {
 pub struct FileEntry {
     /// What it is for.
     pub role: Role,
+    /// Which part of the model the network is, for families of several graphs, e.g. `"backbone"`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub part: String,
     /// Plain file name inside the pack folder: no folders, no links.
     pub path: String,
     /// SHA-256 of the content, 64 hexadecimal digits.
@@ -411,6 +415,8 @@ pub enum Output {
         #[serde(default = "peak")]
         peak: f64,
     },
+    /// Lines of text with their outlines.
+    Text(TextSettings),
     /// Probabilities of classes for the whole image, or for each slice.
     Classes {
         /// Names of the classes, in network order.
@@ -491,6 +497,7 @@ impl Output {
             Self::Softmax { classes } => classes.len(),
             Self::Sigmoid { channels, .. } => channels.len(),
             Self::Picture { channels, .. } => *channels,
+            Self::Text(_) => 1,
             Self::Classes { names, .. } | Self::Boxes { names, .. } => names.len(),
         }
     }
@@ -513,13 +520,19 @@ impl Output {
         self.restoration().is_some()
     }
 
+    /// Whether lines of text come out.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
     /// Every label a voxel can get, without background, ascending.
     #[must_use]
     pub fn label_ids(&self) -> Vec<u16> {
         let mut ids: Vec<u16> = match self {
             Self::Softmax { classes } => classes.clone(),
             Self::Sigmoid { rules, .. } => rules.iter().map(|r| r.label).collect(),
-            Self::Picture { .. } | Self::Classes { .. } | Self::Boxes { .. } => Vec::new(),
+            Self::Picture { .. } | Self::Text(_) | Self::Classes { .. } | Self::Boxes { .. } => Vec::new(),
         };
         ids.sort_unstable();
         ids.dedup();
@@ -693,7 +706,7 @@ impl Manifest {
                     "at least background and one structure".to_owned(),
                 ));
             }
-            Output::Softmax { .. } => {}
+            Output::Softmax { .. } | Output::Text(_) => {}
             Output::Picture { channels, peak, .. } => {
                 if !(matches!(channels, 1 | 3) && *peak > 0.0 && *peak <= 100.0) {
                     return Some((
@@ -791,9 +804,30 @@ impl Manifest {
                 ));
             }
         }
-        let networks = self.files.iter().filter(|f| f.role == Role::Network).count();
-        (networks != 1)
-            .then(|| (format!("{networks} files with role = “network”"), "exactly one ONNX file".to_owned()))
+        let parts: Vec<&str> = self.networks().map(|f| f.part.as_str()).collect();
+        let mut names = std::collections::BTreeSet::new();
+        if parts.is_empty() || !parts.iter().all(|p| names.insert(*p)) {
+            return Some((
+                format!("{} files with role = “network” and the parts {parts:?}", parts.len()),
+                "at least one ONNX file, and each part once".to_owned(),
+            ));
+        }
+        None
+    }
+
+    /// The files that hold the model's graphs, in the manifest's order.
+    pub fn networks(&self) -> impl Iterator<Item = &FileEntry> {
+        self.files.iter().filter(|f| f.role == Role::Network)
+    }
+
+    /// What is wrong with the parts for a family whose model consists of exactly these, as `(found, expected)`; a model of
+    /// one graph has the part `""`.
+    #[must_use]
+    pub fn parts_fault(&self, wanted: &[&str]) -> Option<(String, String)> {
+        let found: std::collections::BTreeSet<&str> = self.networks().map(|f| f.part.as_str()).collect();
+        (found != wanted.iter().copied().collect()).then(|| {
+            (format!("networks of the parts {found:?}"), format!("those of a “{}”: {wanted:?}", self.family))
+        })
     }
 }
 

@@ -6,12 +6,11 @@ use std::time::Instant;
 
 use formats::{Notice, Task};
 use inference::engine::{Engine, Model};
-use inference::net::Net;
+use inference::net::{Net, Nets};
 use inference::provider::ProviderReport;
 
 use crate::error::{Error, Result};
 use crate::family::{Case, Estimate, Family, Finished, Limits, Output, Prepared, Scored, Timings, find};
-use crate::manifest::Role;
 use crate::pack::ModelPack;
 
 /// The parts of a run that do not need the network. Cheap to clone and to send to other threads.
@@ -23,10 +22,10 @@ pub struct Steps {
     provenance: Provenance,
 }
 
-/// A pack with its network loaded.
+/// A pack with its graphs loaded.
 pub struct Pipeline {
     steps: Steps,
-    net: Box<dyn Net>,
+    nets: Nets,
 }
 
 /// Who computed a result.
@@ -68,16 +67,19 @@ pub struct Outcome {
 }
 
 impl Pipeline {
-    /// Checks the pack's files and loads the network.
+    /// Checks the pack's files and loads its graphs.
     ///
     /// # Errors
     /// [`Error::Pack`] when files do not match the manifest or the network does not fit it; the engine's errors.
     pub fn open(pack: Arc<ModelPack>, engine: &Engine, limits: Limits, task: &Task) -> Result<Self> {
         task.at("Loading the model", 0.0)?;
-        let bytes = pack.read(Role::Network)?;
-        crate::onnx_check::refuse_outside_data(&pack.place(), &bytes)?;
-        let net = engine.load(Model::Bytes(&bytes), task)?;
-        Self::with_net(pack, Box::new(net), engine.runtime_version(), limits)
+        let mut parts: Vec<(String, Box<dyn Net>)> = Vec::new();
+        for file in pack.manifest.networks() {
+            let bytes = pack.read_file(file)?;
+            crate::onnx_check::refuse_outside_data(&pack.place(), &bytes)?;
+            parts.push((file.part.clone(), Box::new(engine.load(Model::Bytes(&bytes), task)?)));
+        }
+        Self::with_nets(pack, Nets::new(parts)?, engine.runtime_version(), limits)
     }
 
     /// A pipeline over a given network: for tests, and for networks made elsewhere.
@@ -90,18 +92,31 @@ impl Pipeline {
         runtime_version: impl Into<String>,
         limits: Limits,
     ) -> Result<Self> {
+        Self::with_nets(pack, net.into(), runtime_version, limits)
+    }
+
+    /// As [`Pipeline::with_net`], for models of several graphs.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_nets(
+        pack: Arc<ModelPack>,
+        nets: Nets,
+        runtime_version: impl Into<String>,
+        limits: Limits,
+    ) -> Result<Self> {
         let family = find(&pack.manifest.family)
             .ok_or_else(|| Error::Argument(format!("unknown family {}", pack.manifest.family)))?;
-        family.fits(&pack, net.as_ref())?;
+        family.fits(&pack, &nets)?;
         let provenance = Provenance {
             pack: pack.id().to_owned(),
             pack_version: pack.manifest.version.clone(),
             pack_hash: pack.hash.clone(),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
-            provider: net.provider().used.to_string(),
+            provider: nets.first().provider().used.to_string(),
             runtime_version: runtime_version.into(),
         };
-        Ok(Self { steps: Steps { pack, family, limits, provenance }, net })
+        Ok(Self { steps: Steps { pack, family, limits, provenance }, nets })
     }
 
     /// The parts that do not need the network, for other threads.
@@ -113,7 +128,7 @@ impl Pipeline {
     /// The provider really used, and why.
     #[must_use]
     pub fn provider(&self) -> &ProviderReport {
-        self.net.provider()
+        self.nets.first().provider()
     }
 
     /// See [`Family::check`].
@@ -129,7 +144,7 @@ impl Pipeline {
     /// # Errors
     /// See [`Family::infer`].
     pub fn infer(&mut self, prepared: Prepared, task: &Task) -> Result<Scored> {
-        self.steps.family.infer(&self.steps.pack, prepared, self.net.as_mut(), task)
+        self.steps.family.infer(&self.steps.pack, prepared, &mut self.nets, task)
     }
 
     /// Prepares, runs and finishes one case.
@@ -182,7 +197,7 @@ impl Steps {
     pub fn finish(&self, scored: Scored, task: &Task) -> Result<Outcome> {
         let Finished { name, mut output, notices, timings, tiles, estimated_bytes } =
             self.family.finish(&self.pack, scored, task)?;
-        self.provenance.write_to(output.facts_mut());
+        output.facts_mut().into_iter().for_each(|facts| self.provenance.write_to(facts));
         Ok(Outcome {
             name,
             output,

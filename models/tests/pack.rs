@@ -97,7 +97,7 @@ fn every_fault_has_one_clear_error() {
             &["crop.fixed", "±4096"],
         ),
         ("[0, 7]", "[0, 9]", &["label 9 in the output", "[[label]]"]),
-        ("role = \"network\"", "role = \"card\"", &["0 files with role", "exactly one"]),
+        ("role = \"network\"", "role = \"card\"", &["0 files with role", "at least one"]),
         ("bytes = 18", "bytes = 17", &["18 bytes", "17 bytes", "copy the pack again"]),
     ];
     for (from, to, words) in cases {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use formats::{Affine, AffineSource, Cancel, Grid, Scaling, Task, Volume, Voxels};
+use formats::{Affine, AffineSource, Cancel, FrameAxis, Grid, Scaling, Task, Volume, Voxels};
 use inference::{FakeNet, Port};
 use models::family::{Case, Limits, Output};
 use models::pack::{ModelPack, PackSource, parse};
@@ -143,7 +143,7 @@ fn the_network_sees_the_stated_scale_and_odd_values_survive() {
     let volume = Volume::new(Voxels::F32(a.clone().into_shared()), oblique([40, 25, 1])).unwrap();
     let outcome = run(&pack, net(1, |x| x.mapv(|v| v + 0.5)), case(volume, Restoring::default())).unwrap();
     assert!(outcome.notices.iter().any(|n| n.code == "non-finite-values" && n.message.starts_with("2 ")));
-    let Restored { volume, report } = restored(&outcome);
+    let Restored { volume, report, .. } = restored(&outcome);
     assert!((report.subtracted + 995.0).abs() < 0.1 && (report.divided_by - 989.0).abs() < 0.2, "{report:?}");
     let Voxels::F32(after) = &volume.voxels else { panic!("the type stays") };
     assert!(after[[0, 3, 4]].is_nan() && after[[0, 20, 30]].is_infinite());
@@ -223,7 +223,7 @@ fn slices_of_one_value_are_left_alone() {
         case(volume, Restoring { slices: Slices::K, ..Restoring::default() }),
     )
     .unwrap();
-    let Restored { volume, report } = restored(&outcome);
+    let Restored { volume, report, .. } = restored(&outcome);
     let Voxels::U16(after) = &volume.voxels else { panic!("the type stays") };
     assert_eq!((report.unchanged_slices, outcome.tiles), (3, 1));
     assert!(after[[0, 0, 0]] == 7 && after[[2, 0, 0]] > 7);
@@ -258,7 +258,7 @@ fn disagreeing(pack: &Arc<ModelPack>, a: &Array3<f32>) -> Array3<f32> {
     });
     let volume = picture(Voxels::F32(a.clone().into_shared()));
     let outcome = run(pack, answer, case(volume, Restoring::default())).unwrap();
-    let Restored { volume, report } = restored(&outcome);
+    let Restored { volume, report, .. } = restored(&outcome);
     let Voxels::F32(after) = &volume.voxels else { panic!("the type stays") };
     Array3::from_shape_fn(a.raw_dim(), |p| (after[p] - a[p]) / report.divided_by as f32)
 }
@@ -330,6 +330,69 @@ fn a_cancel_ends_it_and_tiles_go_in_batches() {
     let error = pipeline
         .run(case(picture(Voxels::U8(a)), Restoring::default()), &Task::new(cancel, |_, _| {}))
         .unwrap_err();
+    assert!(error.is_cancelled());
+}
+
+#[test]
+fn frames_share_a_scale_and_each_is_restored() {
+    let pack = pack(1, [32, 32], "memory_mib = 1");
+    let frame = |most: u16| {
+        let a = Array3::from_shape_fn((2, 40, 50), |(k, y, x)| ((x * y + k) as u16) % (most + 1));
+        Volume { grid: oblique([50, 40, 2]), ..picture(Voxels::U16(a.into_shared())) }
+    };
+    let frames = vec![frame(200), frame(1000), frame(400)];
+    let axis = FrameAxis { name: "time".to_owned(), len: 3, step: 2.0, unit: "s".to_owned() };
+    let case = Case::of_frames("case", frames.clone(), vec![axis.clone()]);
+    let tenth = || net(1, |x| x.mapv(|v| v + 0.1));
+    let pipeline = Pipeline::with_net(Arc::clone(&pack), tenth(), "none", Limits::default()).unwrap();
+    let one = pipeline.check(&Case::new("case", frames[..1].to_vec())).unwrap();
+    let all = pipeline.check(&case).unwrap();
+    assert_eq!(all.tiles, 3 * one.tiles);
+    // Further frames cost what they take as stored.
+    assert!(all.memory_bytes - one.memory_bytes <= 2 * 50 * 40 * 2 * 2, "{all:?} {one:?}");
+
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = Arc::clone(&seen);
+    let task = Task::new(Cancel::default(), move |_, at| told.lock().unwrap().push(at));
+    let mut pipeline = Pipeline::with_net(Arc::clone(&pack), tenth(), "none", Limits::default()).unwrap();
+    let outcome = pipeline.run(case.clone(), &task).unwrap();
+    let Restored { volume, further, frame_axes, report } = restored(&outcome);
+    assert_eq!((report.frames, frame_axes.as_slice()), (3, [axis].as_slice()));
+    // One scale: the same is added to each frame, a tenth of the range of all.
+    let step = report.divided_by / 10.0;
+    assert!((90.0..=100.0).contains(&step), "{report:?}");
+    for (before, after) in frames.iter().zip(std::iter::once(volume).chain(further)) {
+        assert_eq!(before.grid, after.grid);
+        assert!(is_restored(&after.meta) && after.meta.facts.contains_key("pack"));
+        let (b, a) = (before.to_f32(), after.to_f32());
+        assert!(b.iter().zip(&a).all(|(b, a)| (f64::from(a - b) - step).abs() <= 0.51), "{step}");
+    }
+    // Preparing and finishing have a progress of their own; between them it goes forward over all frames.
+    let seen = seen.lock().unwrap();
+    let back = seen.windows(2).filter(|w| w[1] < w[0] - 1e-6).count();
+    assert!(back <= 2 && seen.iter().all(|v| (0.0..=1.0 + 1e-6).contains(v)), "{seen:?}");
+
+    // Frames that are not alike are refused, and a cancel in one of them ends all.
+    let odd = Case::of_frames(
+        "odd",
+        vec![frame(9), picture(Voxels::U8(Array3::zeros((1, 4, 4)).into_shared()))],
+        vec![],
+    );
+    assert!(run(&pack, tenth(), odd).unwrap_err().to_string().contains("frames of an image are alike"));
+    let cancel = Cancel::default();
+    let (stop, mut calls) = (cancel.clone(), 0);
+    let stopping = {
+        let port = |name: &str| Port { name: name.to_owned(), dims: vec![None, Some(1), None, None] };
+        Box::new(FakeNet::new(vec![port("image")], vec![port("restored")], move |inputs| {
+            calls += 1;
+            if calls > one.tiles {
+                stop.cancel();
+            }
+            Ok(vec![inputs[0].1.to_owned()])
+        }))
+    };
+    let mut pipeline = Pipeline::with_net(pack, stopping, "none", Limits::default()).unwrap();
+    let error = pipeline.run(case, &Task::new(cancel, |_, _| {})).unwrap_err();
     assert!(error.is_cancelled());
 }
 

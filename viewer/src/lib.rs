@@ -28,7 +28,7 @@ pub mod window;
 pub use camera::{Camera, Projection, StandardView};
 pub use colour_map::ColourMap;
 pub use picture::Picture;
-pub use scene::{Content, ImageId, ImageLayer, LabelLayer, Layer, LayerId, Scene};
+pub use scene::{Content, ImageId, ImageLayer, LabelLayer, Layer, LayerId, Scene, Split};
 pub use transfer::TransferFunction;
 pub use view::{Convention, Plane, SliceView};
 pub use volume_view::VolumeView;

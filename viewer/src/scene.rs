@@ -1,6 +1,7 @@
 //! What is shown: layers over one another, one cursor through all panes. Plain data, cheap to clone (voxels are
 //! shared), so that renderers on other threads work on a snapshot.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,6 +51,19 @@ pub struct Scene {
     pub convention: Convention,
     /// Linear interpolation between voxels of images; labels are always shown by the nearest voxel.
     pub interpolate: bool,
+    /// Two layers of which slices show one on either side of a line.
+    pub split: Option<Split>,
+}
+
+/// Two layers that share the picture of a slice, to be compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Split {
+    /// Shown left of the line only.
+    pub left: LayerId,
+    /// Shown right of it only.
+    pub right: LayerId,
+    /// Where the line is, 0..=1 of the picture's width: the same place of the pane at every zoom.
+    pub at: f64,
 }
 
 /// One image or segmentation in the stack.
@@ -160,6 +174,20 @@ impl Scene {
     /// The layer with an id, to be changed.
     pub fn layer_mut(&mut self, id: LayerId) -> Option<&mut Layer> {
         self.layers.iter_mut().find(|l| l.id == id)
+    }
+
+    /// The columns of a slice's picture, of so many, that a layer may be drawn in.
+    #[must_use]
+    pub fn columns(&self, layer: LayerId, width: usize) -> Range<usize> {
+        let Some(split) = self.split else { return 0..width };
+        let at = (split.at.clamp(0.0, 1.0) * width as f64).round() as usize;
+        if layer == split.left {
+            0..at
+        } else if layer == split.right {
+            at..width
+        } else {
+            0..width
+        }
     }
 
     /// The box around all layers (outer voxel faces), RAS+ millimetres: least and greatest corner. `None` without

@@ -3,7 +3,10 @@
 //! Each pixel's centre is a world point; the visible layers show there what [`crate::sampling`] says, bottom first,
 //! over black. An image's value goes through its window and colour map, whose opacity is multiplied by the layer's.
 //! Labels have the colour and opacity of their row in the table; drawn as outlines, a pixel with another label in one
-//! of its four neighbours is opaque, and the rest has the layer's opacity.
+//! of its four neighbours is opaque, and the rest has the layer's opacity. Where two layers share the picture
+//! ([`crate::scene::Split`]), each is drawn in its columns only.
+
+use std::ops::Range;
 
 use formats::Affine;
 use rayon::prelude::*;
@@ -19,8 +22,20 @@ pub use crate::sampling::{Sample, sample};
 
 /// One layer made ready to be drawn row by row.
 enum Drawn<'a> {
-    Image { layer: &'a ImageLayer, placement: Placement, opacity: f32, colours: Vec<[f32; 4]> },
-    Labels { labels: Vec<u16>, colours: Vec<[u8; 4]>, opacity: f32, outline: bool },
+    Image {
+        layer: &'a ImageLayer,
+        placement: Placement,
+        opacity: f32,
+        colours: Vec<[f32; 4]>,
+        columns: Range<usize>,
+    },
+    Labels {
+        labels: Vec<u16>,
+        colours: Vec<[u8; 4]>,
+        opacity: f32,
+        outline: bool,
+        columns: Range<usize>,
+    },
 }
 
 /// What a thread needs for a row.
@@ -28,6 +43,25 @@ struct Row {
     below: Vec<[f32; 3]>,
     values: Vec<f64>,
     colours: Vec<[f32; 4]>,
+}
+
+/// The part of a row that a layer is drawn in.
+struct Part<'a> {
+    below: &'a mut [[f32; 3]],
+    values: &'a mut [f64],
+    colours: &'a mut [[f32; 4]],
+}
+
+impl Row {
+    fn part(&mut self, columns: &Range<usize>) -> Part<'_> {
+        let Self { below, values, colours } = self;
+        let columns = || columns.clone();
+        Part {
+            below: &mut below[columns()],
+            values: &mut values[columns()],
+            colours: &mut colours[columns()],
+        }
+    }
 }
 
 /// The picture of `size_px` (width, height) that a view shows of a scene.
@@ -44,7 +78,7 @@ pub fn render(scene: &Scene, view: &SliceView, size_px: [usize; 2]) -> Picture {
         .layers
         .iter()
         .filter(|l| l.visible)
-        .filter_map(|layer| prepare(layer, &world_from_pixel, size_px))
+        .filter_map(|layer| prepare(layer, scene, &world_from_pixel, size_px))
         .collect();
     let scratch = || Row {
         below: vec![[0.0; 3]; width],
@@ -55,12 +89,13 @@ pub fn render(scene: &Scene, view: &SliceView, size_px: [usize; 2]) -> Picture {
         row.below.fill([0.0; 3]);
         for layer in &drawn {
             match layer {
-                Drawn::Image { layer, placement, opacity, colours } => {
-                    let line = line_of_row(placement, y);
+                Drawn::Image { layer, placement, opacity, colours, columns } => {
+                    let line = line_of_row(placement, columns.start, y);
+                    let row = row.part(columns);
                     draw_image(layer, placement, line, *opacity, colours, scene.interpolate, row);
                 }
-                Drawn::Labels { labels, colours, opacity, outline } => {
-                    draw_labels(labels, colours, *opacity, *outline, y, &mut row.below);
+                Drawn::Labels { labels, colours, opacity, outline, columns } => {
+                    draw_labels(labels, colours, *opacity, *outline, y, columns, &mut row.below);
                 }
             }
         }
@@ -72,17 +107,23 @@ pub fn render(scene: &Scene, view: &SliceView, size_px: [usize; 2]) -> Picture {
     picture
 }
 
-fn prepare<'a>(layer: &'a Layer, world_from_pixel: &Affine, size_px: [usize; 2]) -> Option<Drawn<'a>> {
+fn prepare<'a>(
+    layer: &'a Layer,
+    scene: &Scene,
+    world_from_pixel: &Affine,
+    size_px: [usize; 2],
+) -> Option<Drawn<'a>> {
     let placement = Placement::of(layer.grid(), world_from_pixel)?;
+    let columns = scene.columns(layer.id, size_px[0]);
     let opacity = layer.opacity.clamp(0.0, 1.0);
     Some(match &layer.content {
         Content::Image(image) => {
             let colours = image.colour_map.rgba.iter().map(|c| premultiplied(*c, opacity)).collect();
-            Drawn::Image { layer: image, placement, opacity, colours }
+            Drawn::Image { layer: image, placement, opacity, colours, columns }
         }
         Content::Labels(layer) => {
             let labels = label_pixels(layer, &placement, size_px);
-            Drawn::Labels { labels, colours: palette(&layer.table), opacity, outline: layer.outline }
+            Drawn::Labels { labels, colours: palette(&layer.table), opacity, outline: layer.outline, columns }
         }
     })
 }
@@ -99,9 +140,10 @@ fn over(below: &mut [f32; 3], [r, g, b, through]: [f32; 4]) {
     *below = [r + below[0] * through, g + below[1] * through, b + below[2] * through];
 }
 
-fn line_of_row(placement: &Placement, y: usize) -> Line {
+/// The centres of the pixels of row `y`, from column `x` on.
+fn line_of_row(placement: &Placement, x: usize, y: usize) -> Line {
     let map = &placement.voxel_from_point;
-    Line { start: map.apply([0.5, y as f64 + 0.5, 0.0]), step: map.column(0) }
+    Line { start: map.apply([x as f64 + 0.5, y as f64 + 0.5, 0.0]), step: map.column(0) }
 }
 
 fn draw_image(
@@ -111,18 +153,18 @@ fn draw_image(
     opacity: f32,
     colours: &[[f32; 4]],
     interpolate: bool,
-    row: &mut Row,
+    row: Part<'_>,
 ) {
     let volume = layer.volume();
     if volume.voxels.is_colour() {
-        placement.colours(volume, line, interpolate, &mut row.colours);
-        for (below, [r, g, b, a]) in row.below.iter_mut().zip(&row.colours) {
-            over(below, [r * opacity, g * opacity, b * opacity, 1.0 - opacity * a / 255.0]);
+        placement.colours(volume, line, interpolate, row.colours);
+        for (below, [r, g, b, a]) in row.below.iter_mut().zip(row.colours) {
+            over(below, [*r * opacity, *g * opacity, *b * opacity, 1.0 - opacity * *a / 255.0]);
         }
         return;
     }
-    placement.values(volume, line, interpolate, &mut row.values);
-    for (below, value) in row.below.iter_mut().zip(&row.values).filter(|(_, v)| v.is_finite()) {
+    placement.values(volume, line, interpolate, row.values);
+    for (below, value) in row.below.iter_mut().zip(row.values).filter(|(_, v)| v.is_finite()) {
         let entry = ColourMap::entry(layer.window.position(*value) as f32);
         if let Some(colour) = colours.get(entry) {
             over(below, *colour);
@@ -149,11 +191,12 @@ fn draw_labels(
     opacity: f32,
     outline: bool,
     y: usize,
+    columns: &Range<usize>,
     below: &mut [[f32; 3]],
 ) {
     let wide = below.len() + 2;
     let start = (y + 1) * wide + 1;
-    for (x, below) in below.iter_mut().enumerate() {
+    for (x, below) in below.iter_mut().enumerate().take(columns.end).skip(columns.start) {
         let at = start + x;
         let label = labels[at];
         let colour = colours[usize::from(label)];

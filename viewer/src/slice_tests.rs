@@ -6,7 +6,7 @@ use formats::{AxisOrder, Grid, Image, LabelEntry, LabelTable, Volume, Voxels};
 use ndarray::Array3;
 
 use super::*;
-use crate::{ColourMap, Convention, ImageId, LayerId, Plane, Window};
+use crate::{ColourMap, Convention, ImageId, LayerId, Plane, Split, Window};
 
 fn image_layer(volume: Volume, window: Window) -> Layer {
     let range = volume.voxels.statistics(volume.scaling);
@@ -168,6 +168,44 @@ fn layers_lie_over_one_another_and_holes_show_what_is_below() {
     assert_eq!(picture.at(0, 0), [0, 0, 0, 255]);
     assert_eq!((picture.at(1, 4)[0], picture.at(2, 4)[0]), (102, 102));
     assert_eq!(picture.at(3, 4)[0], 140); // 102 + (255 - 102) / 4 = 140.25
+}
+
+#[test]
+fn a_split_shows_one_layer_on_either_side_of_its_line() {
+    // More pixels than voxels, and not in step with them.
+    let grid = Grid::unit([40, 30, 1]);
+    let ramp = |slope: f64| {
+        let array = Array3::from_shape_fn((1, 30, 40), |(_, j, i)| slope * i as f64 + j as f64);
+        image_layer(
+            Volume::new(Voxels::F64(array.into_shared()), grid).unwrap(),
+            Window { low: 0.0, high: 90.0 },
+        )
+    };
+    let (below, above) = (ramp(1.0), ramp(-1.0));
+    let labels = label_layer(Array3::from_shape_fn((1, 30, 40), |(_, j, _)| u16::from(j < 5)), grid, false);
+    let view = SliceView { plane: Plane::Axial, centre_ras: [19.3, 14.6, 0.0], mm_per_px: 0.31 };
+    let size = [97, 41];
+    let whole = |layer: &Layer| {
+        let layers = vec![layer.clone(), labels.clone()];
+        render(&Scene { layers, interpolate: true, ..Scene::default() }, &view, size)
+    };
+    let (left, right) = (whole(&below), whole(&above));
+    for (at, columns) in [(0.0, 0), (0.3, 29), (0.5, 49), (1.0, 97), (1.7, 97)] {
+        let scene = Scene {
+            layers: vec![below.clone(), above.clone(), labels.clone()],
+            interpolate: true,
+            split: Some(Split { left: below.id, right: above.id, at }),
+            ..Scene::default()
+        };
+        let picture = render(&scene, &view, size);
+        for (x, y) in (0..size[0]).flat_map(|x| (0..size[1]).map(move |y| (x, y))) {
+            let expected = if x < columns { &left } else { &right };
+            let (found, expected) = (picture.at(x, y), expected.at(x, y));
+            // The positions along a row that begins elsewhere are rounded otherwise.
+            let is_close = (0..3).all(|c| found[c].abs_diff(expected[c]) <= 1);
+            assert!(is_close, "{at}: {x}, {y}: {found:?}, {expected:?}");
+        }
+    }
 }
 
 #[test]

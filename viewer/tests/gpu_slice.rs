@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::*;
 use formats::{Grid, Scaling, Volume};
 use viewer::gpu::{Gpu, Slices, Textures, read_picture};
-use viewer::{Content, Convention, Picture, Plane, Scene, SliceView, slice};
+use viewer::{Content, Convention, Picture, Plane, Scene, SliceView, Split, slice};
 
 const SIZE: [u32; 2] = [150, 130];
 
@@ -224,6 +224,30 @@ fn requests(gpu: &Gpu, mut slices: Slices) {
     // Other planes have pictures of their own.
     assert_eq!(times(&scene, &SliceView { plane: Plane::Coronal, ..view }, SIZE), (1, 3));
     assert_eq!(times(&scene, &view, [20, 20]), (1, 2));
+}
+
+#[test]
+fn two_layers_on_either_side_of_a_line() {
+    let Some(gpu) = gpu("two_layers_on_either_side_of_a_line") else { return };
+    let grid = oblique([40, 36, 32]);
+    let layer = |offset: f64| {
+        let values = volume(grid, |i, j, k| (waves(i, j, k) - offset).abs() as f32);
+        image_layer(vec![values], 0.0, 1.0, "grey")
+    };
+    let layers = vec![layer(0.0), layer(1.0)];
+    for at in [0.0, 0.37, 1.0] {
+        let split = Some(Split { left: layers[0].id, right: layers[1].id, at });
+        compare(gpu, &format!("split at {at}"), Scene { layers: layers.clone(), split, ..Scene::default() });
+    }
+    let mut scene = Scene { layers: layers.clone(), interpolate: true, ..Scene::default() };
+    let view = SliceView { plane: Plane::Axial, centre_ras: [0.0; 3], mm_per_px: 0.3 };
+    let (mut slices, mut textures) = (Slices::with_shaders(gpu), Textures::new());
+    let mut pictures = Vec::new();
+    for at in [0.2, 0.8] {
+        scene.split = Some(Split { left: layers[0].id, right: layers[1].id, at });
+        pictures.push(drawn(gpu, &mut slices, &mut textures, &scene, &view));
+    }
+    assert!(pictures[0] != pictures[1], "a moved line is drawn anew");
 }
 
 #[test]

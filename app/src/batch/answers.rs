@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::outputs::is_picture;
 use super::record::{ClassMean, Options};
 use super::staging::Staging;
-use crate::quicklook;
+use crate::{quicklook, text};
 
 /// Answers that are neither labels nor images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum Answer {
     Classes,
     /// Boxes.
     Boxes,
+    /// Lines of text.
+    Text,
 }
 
 impl Answer {
@@ -27,6 +29,7 @@ impl Answer {
         match output {
             models::manifest::Output::Classes { .. } => Some(Self::Classes),
             models::manifest::Output::Boxes { .. } => Some(Self::Boxes),
+            models::manifest::Output::Text(_) => Some(Self::Text),
             _ => None,
         }
     }
@@ -34,6 +37,8 @@ impl Answer {
     /// Names of the files made for a case.
     pub(super) fn names(self, case: &str, options: &Options) -> Vec<String> {
         match self {
+            // Further files are named after pages that have text, which is not known before.
+            Self::Text => vec![format!("{case}_text.json"), format!("{case}_text.tsv")],
             Self::Classes => vec![format!("{case}_classes.tsv"), format!("{case}_classes.json")],
             Self::Boxes => {
                 let picture = options.quicklook.then(|| format!("{case}_quicklook.png"));
@@ -167,4 +172,50 @@ pub(super) fn write_boxes(
         names.truncate(2);
     }
     Ok(names)
+}
+
+/// Lists of the lines in several formats, and pictures of the pages that have some.
+///
+/// # Errors
+/// Those of the writers.
+pub(super) fn write_text(
+    staging: &Staging,
+    case: &str,
+    image: &Volume,
+    found: &models::mayor::TextFound,
+    options: &Options,
+) -> anyhow::Result<Vec<String>> {
+    let document = text::Document::of(case, found);
+    let mut made = Vec::new();
+    let mut write = |name: String, bytes: &[u8]| -> formats::Result<()> {
+        atomic::write_bytes(&staging.path(&name), bytes)?;
+        made.push(name);
+        Ok(())
+    };
+    write(format!("{case}_text.json"), text::export::json(&document)?.as_bytes())?;
+    write(format!("{case}_text.tsv"), text::export::tsv(&document).as_bytes())?;
+    let created = text::export::date_time(unix_secs());
+    let slices = models::mayor::Slices::new(image);
+    let of_file = image.meta.path.as_ref().and_then(|p| p.file_name());
+    let file = of_file.map_or_else(|| case.to_owned(), |n| n.to_string_lossy().into_owned());
+    for (page, lines) in document.pages.iter().zip(&found.pages).filter(|(p, _)| !p.lines.is_empty()) {
+        // One page needs no number.
+        let end = if document.pages.len() == 1 { String::new() } else { format!("_{:04}", page.page + 1) };
+        write(
+            format!("{case}_text{end}.xml"),
+            text::export::page_xml(&document, page, &file, &created).as_bytes(),
+        )?;
+        write(format!("{case}_text{end}.txt"), text::export::icdar(page).as_bytes())?;
+        if options.quicklook
+            && let Some(picture) = slices.at(page.page).into_iter().next()
+        {
+            let drawn = text::overlay::outlined(picture, &lines.lines);
+            write(format!("{case}_text{end}.png"), &text::overlay::png(&drawn)?)?;
+        }
+    }
+    Ok(made)
+}
+
+fn unix_secs() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use formats::dicom::{Series, Stack};
+use formats::dicom::Stack;
 use formats::registry::stem;
 use models::Manifest;
 use serde::{Deserialize, Serialize};
@@ -59,8 +59,9 @@ pub fn group(files: &[PathBuf], manifest: &Manifest, is_explicit: bool) -> Vec<C
     finish(cases)
 }
 
-/// The cases of DICOM series, for packs with one channel: one per stack with a place in the patient. Pictures
-/// (radiographs, cines, captures) are left out, as those of other formats are. Packs with several channels take the
+/// The cases of DICOM series, for packs with one channel: one per stack with a place in the patient. Single slices and
+/// pictures (radiographs, cines, captures) are cases of packs that restore, and left out for others, as pictures of other
+/// formats are. Packs with several channels take the
 /// series of a study together, by `rules`.
 ///
 /// # Errors
@@ -87,7 +88,9 @@ pub fn of_series(
             manifest.input.channels.first().map_or("", |c| c.name.as_str())
         )
     });
-    let cases = volumes(tree).map(|(series, stack)| CaseFiles {
+    let takes_pictures = manifest.output.is_picture();
+    let stacks = crate::dicom::stacks(tree).filter(|(_, stack)| takes_pictures || is_volume(stack));
+    let cases = stacks.map(|(series, stack)| CaseFiles {
         name: crate::dicom::stack_name(series, stack),
         problem: problem.clone(),
         ..CaseFiles::of_stacks(vec![Arc::new(stack.clone())])
@@ -95,11 +98,7 @@ pub fn of_series(
     Ok(cases.collect())
 }
 
-/// Stacks with a place in the patient and more than one slice.
-fn volumes(tree: &formats::dicom::Tree) -> impl Iterator<Item = (&Series, &Stack)> {
-    crate::dicom::stacks(tree).filter(|(_, stack)| is_volume(stack))
-}
-
+/// Whether a stack has a place in the patient and more than one slice.
 pub(super) fn is_volume(stack: &Stack) -> bool {
     stack.kind == formats::dicom::Kind::Volume && stack.grid.size_ijk[2] > 1
 }

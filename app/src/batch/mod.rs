@@ -143,9 +143,9 @@ impl OutputFormat {
         }
     }
 
-    /// Why results of a pack cannot be written so; `is_picture` when it restores.
-    fn fault(self, is_picture: bool) -> Option<&'static str> {
-        match (self, is_picture) {
+    /// Why results of a pack cannot be written so.
+    fn fault(self, output: &models::manifest::Output) -> Option<&'static str> {
+        match (self, output.is_picture()) {
             (Self::DicomSeg, true) => Some(
                 "restored images are no segmentations; write them as nii.gz, nrrd, mha, png, tiff or dicom",
             ),
@@ -165,7 +165,7 @@ impl OutputFormat {
 pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Result<Tally> {
     let mut segmenter = crate::segment::PackSegmenter::new(batch)?;
     let restores = segmenter.manifest().output.is_picture();
-    if let Some(why) = batch.format.and_then(|f| f.fault(restores)) {
+    if let Some(why) = batch.format.and_then(|f| f.fault(&segmenter.manifest().output)) {
         return Err(Usage(format!("--format: {why}")).into());
     }
     if !restores && batch.restoring != Restoring::default() {

@@ -1,7 +1,7 @@
 //! The files made for a case, besides its record.
 
 use formats::measure::{volumes, volumes_csv};
-use formats::{AffineSource, Content, Image, LabelMap, Notice, Task, Volume, Voxels, atomic, label_files};
+use formats::{AffineSource, Content, LabelMap, Notice, Task, Volume, Voxels, atomic, label_files};
 use models::Output;
 use models::restorer::Restored;
 use serde::Serialize;
@@ -27,17 +27,17 @@ struct VolumesFile<'a> {
     structures: &'a [formats::measure::StructureVolume],
 }
 
-/// Names of the files that [`write()`] makes of `image`, in its order.
-pub fn names(case: &str, image: &Volume, options: &Options) -> Vec<String> {
+/// Names of the files that [`write()`] makes of `image` (so many frames like it), in its order.
+pub fn names(case: &str, image: &Volume, frames: usize, options: &Options) -> Vec<String> {
     if let Some(answer) = options.answer {
         return answer.names(case, options);
     }
-    let ending = ending(image, options);
+    let ending = ending(image, frames, options);
     let mut names = Vec::new();
     if options.restoring.is_some() && ending == OutputFormat::Dicom.ending() {
-        // As `formats::dicom::derived::write_series` calls its files.
+        // As `formats::dicom::derived::write_frames` calls its files.
         let slices = image.meta.dicom.as_ref().map_or(image.grid.size_ijk[2], |o| o.grid.size_ijk[2]);
-        names.extend((1..=slices).map(|n| format!("{case}_restored/IM_{n:04}.dcm")));
+        names.extend((1..=slices * frames).map(|n| format!("{case}_restored/IM_{n:04}.dcm")));
     } else if options.restoring.is_some() {
         names.push(format!("{case}_restored.{ending}"));
     } else {
@@ -52,15 +52,16 @@ pub fn names(case: &str, image: &Volume, options: &Options) -> Vec<String> {
     names
 }
 
-/// The file ending of the result for an image.
-fn ending<'a>(image: &Volume, options: &'a Options) -> &'a str {
+/// The file ending of the result for an image of so many frames.
+fn ending<'a>(image: &Volume, frames: usize, options: &'a Options) -> &'a str {
     if options.format != SUITABLE {
         return &options.format;
     }
     if options.restoring.is_none() || !is_picture(image) {
         return "nii.gz";
     }
-    let fits_png = image.scaling.is_none()
+    let fits_png = frames == 1
+        && image.scaling.is_none()
         && matches!(
             image.voxels,
             Voxels::U8(_)
@@ -96,35 +97,44 @@ pub fn write(
         Output::Image(restored) => write_image(staging, case, restored, options, algorithm, notices),
         Output::Classes(classified) => answers::write_classes(staging, case, classified, options),
         Output::Boxes(detected) => answers::write_boxes(staging, case, image, detected, options, notices),
+        Output::Text(found) => answers::write_text(staging, case, image, found, options),
     }
 }
 
 fn write_image(
     staging: &Staging,
     case: &str,
-    Restored { volume: restored, report }: &Restored,
+    restored: &Restored,
     options: &Options,
     algorithm: &str,
     notices: &mut Vec<Notice>,
 ) -> anyhow::Result<Vec<String>> {
-    let mut made = names(case, restored, options);
+    let report = &restored.report;
+    let image = restored.clone().into_image(Vec::new());
+    let mut made = names(case, &restored.volume, image.frames.len(), options);
     let picture = made.pop_if(|name| name.ends_with(PICTURE));
     if options.format == OutputFormat::Dicom.ending() {
         let folder = format!("{case}_restored");
+        let to = staging.path(&folder);
         let what = format!(
             "{} by {algorithm}, strength {}, slices across {}; not for measurement",
             report.task, report.strength, report.slices
         );
         let (files, remarks) =
-            crate::dicom::write_series(restored, None, &what, &staging.path(&folder), &Task::silent())?;
+            crate::dicom::write_series(&image.frames, &image.frame_axes, None, &what, &to, &Task::silent())?;
         notices.extend(remarks);
         let name = |f: &std::path::PathBuf| f.file_name().unwrap_or_default().to_string_lossy().into_owned();
         made = files.iter().map(|f| format!("{folder}/{}", name(f))).collect();
     } else {
-        write_file(restored, &staging.path(&made[0]))?;
+        formats::save(Content::Image(&image), &staging.path(&made[0]), &Task::silent())?;
+        if image.first().meta.facts.contains_key("display-inverted") {
+            let told = "the source shows small values bright (MONOCHROME1); the file keeps the values, and other programs \
+                        show it as a negative";
+            notices.push(Notice::warning("display-inverted", told));
+        }
     }
     if let Some(picture) = picture {
-        match draw(case, restored, None, &staging.path(&picture)) {
+        match draw(case, &restored.volume, None, &staging.path(&picture)) {
             Ok(()) => made.push(picture),
             Err(error) => {
                 notices.push(Notice::warning("quicklook-failed", format!("no quick-look picture: {error}")));
@@ -132,18 +142,6 @@ fn write_image(
         }
     }
     Ok(made)
-}
-
-fn write_file(restored: &Volume, path: &std::path::Path) -> formats::Result<()> {
-    let image = Image {
-        frames: vec![restored.clone()],
-        frame_axes: Vec::new(),
-        format: "",
-        encoding: String::new(),
-        is_picture: is_picture(restored),
-        notices: Vec::new(),
-    };
-    formats::save(Content::Image(&image), path, &Task::silent())
 }
 
 /// Writes label volume, label tables, volume report and picture into `staging`; returns the names of the files
@@ -167,7 +165,7 @@ fn write_labels(
     let picture = std::thread::scope(|scope| {
         let drawn = || draw(case, image, Some(labels), &path(PICTURE));
         let drawing = options.quicklook.then(|| scope.spawn(drawn));
-        let file = path(&format!("_seg.{}", ending(image, options)));
+        let file = path(&format!("_seg.{}", ending(image, 1, options)));
         if options.format == OutputFormat::DicomSeg.ending() {
             notices.extend(crate::dicom::write_labels(
                 labels,
@@ -190,7 +188,7 @@ fn write_labels(
         atomic::write_bytes(&path("_volumes.json"), text.as_bytes())?;
         anyhow::Ok(drawing.map(std::thread::ScopedJoinHandle::join))
     })?;
-    let mut made = names(case, image, options);
+    let mut made = names(case, image, 1, options);
     let trouble = match picture {
         None | Some(Ok(Ok(()))) => None,
         Some(Ok(Err(error))) => Some(error.to_string()),

@@ -147,6 +147,7 @@ fn blank_record(segmenter: &dyn Segmenter, setup: &Setup<'_>) -> Record {
         restored: None,
         classes: Vec::new(),
         boxes: None,
+        lines: None,
         notices: Vec::new(),
         outputs: Vec::new(),
         finished_unix_secs: 0,
@@ -231,7 +232,8 @@ pub fn estimate(
         None => Ok(None),
         Some(opened) => {
             let image = opened.channels.first().context("a case has a channel")?;
-            let names = outputs::names(&case.name, image, setup.options);
+            let frames = 1 + opened.further.len();
+            let names = outputs::names(&case.name, image, frames, setup.options);
             Ok(Some((segmenter.estimate(&opened)?, names)))
         }
     }
@@ -326,6 +328,7 @@ impl Item {
                 record.classes.truncate(5);
             }
             Output::Boxes(detected) => record.boxes = Some(detected.boxes.len()),
+            Output::Text(found) => record.lines = Some(found.pages.iter().map(|p| p.lines.len()).sum()),
             Output::Labels(_) => {}
         }
         self.state = State::Computed { image: Box::new(image), result: Box::new(s.result) };

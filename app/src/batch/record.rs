@@ -59,6 +59,9 @@ pub struct Record {
     /// How many boxes were found, by packs that detect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boxes: Option<usize>,
+    /// How many lines of text were found, by packs that find text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<usize>,
     /// Odd but survivable things.
     pub notices: Vec<Notice>,
     /// What was written, relative to the output folder.

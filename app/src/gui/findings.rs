@@ -2,6 +2,7 @@
 
 use eframe::egui::{self, Context, RichText, Ui};
 use formats::Notice;
+use models::mayor::TextFound;
 use models::plain::{Classified, Detected};
 use viewer::LayerId;
 use viewer::panes::Measured;
@@ -33,6 +34,8 @@ pub enum Answer {
     Classes(Classified),
     /// Boxes.
     Boxes(Detected),
+    /// Lines of text.
+    Text(TextFound),
 }
 
 /// Rows of a table that are shown; the rest is told to be there.
@@ -41,7 +44,11 @@ const MOST: usize = 40;
 impl Findings {
     /// Boxes as outlines to be drawn on their slices.
     pub(super) fn outlines(&self) -> Vec<Measured> {
-        let Answer::Boxes(detected) = &self.answer else { return Vec::new() };
+        let detected = match &self.answer {
+            Answer::Boxes(detected) => detected,
+            Answer::Text(found) => return text_outlines(found),
+            Answer::Classes(_) => return Vec::new(),
+        };
         let outline = |b| Measured {
             points_ras: detected.outline(b).to_vec(),
             is_closed: true,
@@ -66,6 +73,10 @@ impl App {
         let what = match &found.answer {
             Answer::Classes(c) => {
                 c.best().map_or("no answer".to_owned(), |(name, p)| format!("{name} {:.1} %", p * 100.0))
+            }
+            Answer::Text(t) => {
+                let lines: usize = t.pages.iter().map(|p| p.lines.len()).sum();
+                format!("{lines} line{} of text", if lines == 1 { "" } else { "s" })
             }
             Answer::Boxes(d) => {
                 format!("{} box{}", d.boxes.len(), if d.boxes.len() == 1 { "" } else { "es" })
@@ -100,6 +111,9 @@ impl App {
             Answer::Classes(classified) => {
                 classes_ui(ui, classified, self.document.scene.cursor_ras);
             }
+            Answer::Text(text) => {
+                goes_to = text_ui(ui, text);
+            }
             Answer::Boxes(detected) => {
                 if detected.boxes.is_empty() {
                     ui.label(format!(
@@ -131,6 +145,44 @@ impl App {
             self.findings = None;
         }
     }
+}
+
+/// Where a point of a slice lies: (0, 0) is the corner of its first pixel, whose centre is voxel (0, 0).
+fn place(grid: &formats::Grid, [x, y]: [f64; 2], slice: usize) -> [f64; 3] {
+    grid.world_from_voxel.apply([x - 0.5, y - 0.5, slice as f64])
+}
+
+fn text_outlines(found: &TextFound) -> Vec<Measured> {
+    let lines = found.pages.iter().flat_map(|p| p.lines.iter().map(|l| (p.slice, l)));
+    lines
+        .map(|(slice, line)| Measured {
+            points_ras: line.polygon.iter().map(|&p| place(&found.grid, p, slice)).collect(),
+            is_closed: true,
+            text: format!("{:.0} %", line.score * 100.0),
+        })
+        .collect()
+}
+
+/// Lines of text, the surest of each slice first; where the user wants to go.
+fn text_ui(ui: &mut Ui, found: &TextFound) -> Option<[f64; 3]> {
+    let lines: Vec<_> = found.pages.iter().flat_map(|p| p.lines.iter().map(|l| (p.slice, l))).collect();
+    if lines.is_empty() {
+        ui.label("No text found. No tool finds all text: look yourself.");
+    }
+    let mut goes_to = None;
+    for (n, (slice, line)) in lines.iter().take(MOST).enumerate() {
+        let ([x, y], (h, w)) = (line.shape.origin, line.shape.region.dim());
+        let place_of = if found.pages.len() > 1 { format!("  slice {}", slice + 1) } else { String::new() };
+        let text = format!("Line {}  {:.0} %  at {x}, {y}{place_of}", n + 1, line.score * 100.0);
+        if ui.selectable_label(false, text).on_hover_text("Go there").clicked() {
+            goes_to =
+                Some(place(&found.grid, [x as f64 + w as f64 / 2.0, y as f64 + h as f64 / 2.0], *slice));
+        }
+    }
+    if lines.len() > MOST {
+        ui.weak(format!("and {} more", lines.len() - MOST));
+    }
+    goes_to
 }
 
 fn centre(detected: &Detected, b: &models::plain::FoundBox) -> [f64; 3] {

@@ -250,6 +250,7 @@ impl App {
         Some(Run {
             source: layer,
             channels,
+            whole: row.info.restores.map(|_| std::sync::Arc::clone(&first.image)),
             name: image.name.clone(),
             pack: std::sync::Arc::clone(&row.pack),
             provider: self.settings.provider.clone(),

@@ -120,6 +120,9 @@ impl App {
             // Pictures have no patient; they stand upright in this convention.
             scene.convention = viewer::Convention::Radiological;
         }
+        if self.restore.compares {
+            self.document.split(&mut scene, self.restore.pane_divider);
+        }
         let picture = self.pictures.slice(ui.ctx(), frame.wgpu_render_state(), &scene, view, rect);
         let through = plane.axes()[2];
         let title = if is_flat {
@@ -142,6 +145,7 @@ impl App {
             slice_mm: self.document.step_mm(plane) / 2.0,
             has_letters: !is_flat,
             title,
+            sides: ["original", "restored"],
         };
         let shown = pane.show(ui, rect);
         if shown.response.contains_pointer() {
@@ -166,6 +170,7 @@ impl App {
                     self.document.scroll(plane, steps);
                 }
             }
+            ViewAction::MoveDivider(at) => self.restore.pane_divider = at,
             ViewAction::DragWindow { level, width } => self.drag_window(level, width),
             ViewAction::Look(view) => self.document.views[index] = Some(view),
             ViewAction::Maximise => {

@@ -109,6 +109,7 @@ struct SliceKey {
     cursor_ras: [f64; 3],
     convention: viewer::Convention,
     interpolate: bool,
+    split: Option<viewer::Split>,
 }
 
 /// What the 3-D picture depends on.
@@ -275,6 +276,7 @@ impl Pictures {
             cursor_ras: scene.cursor_ras,
             convention: scene.convention,
             interpolate: scene.interpolate,
+            split: scene.split,
         };
         if let Some((known, texture)) = &self.plain[index]
             && *known == key

@@ -159,6 +159,7 @@ impl App {
                 self.settings.interpolate = document.scene.interpolate;
             }
             Command::ToggleCrosshair => self.show_crosshair = !self.show_crosshair,
+            Command::ToggleCompare => self.restore.compares = !self.restore.compares,
             Command::ToggleOutline => {
                 for layer in &mut document.scene.layers {
                     if let Content::Labels(labels) = &mut layer.content {

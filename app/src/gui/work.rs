@@ -327,8 +327,10 @@ impl std::fmt::Debug for Loaded {
 pub struct Run {
     /// The layer.
     pub source: LayerId,
-    /// Its volumes, one per channel.
+    /// Its volumes, one per channel: the frame shown.
     pub channels: Vec<Volume>,
+    /// The whole image, for packs that restore: they do all frames.
+    pub whole: Option<Arc<Image>>,
     /// Its name, for messages.
     pub name: String,
     /// The pack.
@@ -345,7 +347,11 @@ pub struct Run {
 
 impl Run {
     pub(super) fn case(&self) -> Case {
-        Case { restoring: self.restoring, ..Case::new(self.name.clone(), self.channels.clone()) }
+        let case = match &self.whole {
+            Some(image) => Case::of_frames(self.name.clone(), image.frames.clone(), image.frame_axes.clone()),
+            None => Case::new(self.name.clone(), self.channels.clone()),
+        };
+        Case { restoring: self.restoring, ..case }
     }
 
     /// What it would take.
@@ -438,15 +444,12 @@ impl Run {
                 let answer = super::findings::Answer::Boxes(detected);
                 Product::Found(Box::new(findings(answer, outcome.notices)))
             }
+            Output::Text(found) => {
+                let answer = super::findings::Answer::Text(found);
+                Product::Found(Box::new(findings(answer, outcome.notices)))
+            }
             Output::Image(restored) => {
-                let image = Image {
-                    is_picture: restored.volume.meta.affine_source == formats::AffineSource::None,
-                    frames: vec![restored.volume],
-                    frame_axes: Vec::new(),
-                    format: "",
-                    encoding: String::new(),
-                    notices: outcome.notices,
-                };
+                let image = restored.into_image(outcome.notices);
                 let look = first_look(&image);
                 Product::Restored(Box::new(RestoredImage {
                     source,
@@ -497,7 +500,8 @@ pub fn save(layer: LayerId, content: &Saved, path: &Path, task: &Task) -> anyhow
             // A restored image says so in the series, too.
             let is_restored = models::restorer::is_restored(&volume.meta);
             let what = if is_restored { volume.meta.description.as_str() } else { "" };
-            let (files, _) = crate::dicom::write_series(volume, None, what, &path.with_extension(""), task)?;
+            let (frame, folder) = (std::slice::from_ref(&**volume), path.with_extension(""));
+            let (files, _) = crate::dicom::write_series(frame, &[], None, what, &folder, task)?;
             return Ok(Product::Saved(layer, files.into_iter().next().unwrap_or_default()));
         }
     }

@@ -1,4 +1,5 @@
-//! Volumes as image series derived from the series they came from (PS3.3 C.7.6.1.1.2): one instance per slice.
+//! Volumes and pictures as image series derived from the series they came from (PS3.3 C.7.6.1.1.2): one instance per slice
+//! and frame.
 
 use std::path::{Path, PathBuf};
 
@@ -6,16 +7,17 @@ use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 
-use super::attributes::{Attributes, Put, decimal, text};
+use super::attributes::{Attributes, Put, decimal, integer, text};
 use super::codes::Code;
 use super::modules::{self, instances, new_uid, now, source_image};
 use super::origin::Origin;
 use super::place::{Planes, cross, dot, order_between};
 use super::quantise::{Stored, store};
+use super::timing;
 use crate::error::{Error, Result};
 use crate::notice::Notice;
 use crate::task::Task;
-use crate::volume::Volume;
+use crate::volume::{AffineSource, FrameAxis, Volume};
 
 /// Slices of a resampled volume name all source instances up to this many; beyond, none: the references would outgrow the
 /// images.
@@ -45,25 +47,43 @@ impl Default for DerivedOptions {
     }
 }
 
-/// Writes a volume that was made from a DICOM series (`volume.meta.dicom`) as a new series in its study: single-frame
-/// instances `IM_0001.dcm` … in `folder`, which appears whole or not at all and must not exist or be empty.
-///
-/// CT, MR and PET stay what they are, with the attributes of the source's first instance; enhanced CT and MR become classic
-/// ones; all others, and colours, become secondary captures with positions. Numbers of up to 16 bits are stored as they
-/// are, with their rescale slope and intercept; wider whole numbers too if they fit; others are spread over
-/// 65536 steps, and a notice states the largest error. Private attributes, overlays and signatures are left out. The
-/// attributes come from `Origin::header`: to write de-identified images, de-identify that.
+/// [`write_frames`] of a volume.
 ///
 /// # Errors
-/// [`Error::Argument`] without a DICOM origin, when rows and columns are not at right angles, or when the folder has
-/// content; [`Error::Unsupported`] for complex and 16-bit colour voxels; [`Error::Io`]; [`Error::Cancelled`].
+/// As there.
 pub fn write_series(
     volume: &Volume,
     options: &DerivedOptions,
     folder: &Path,
     task: &Task,
 ) -> Result<(Vec<PathBuf>, Vec<Notice>)> {
-    let origin = volume.meta.dicom.clone().ok_or_else(|| {
+    write_frames(std::slice::from_ref(volume), &[], options, folder, task)
+}
+
+/// Writes the frames of an image that was made from a DICOM series (`meta.dicom`) as a new series in its study:
+/// single-frame instances `IM_0001.dcm` … in `folder`, slice by slice of frame after frame. The folder appears whole or not
+/// at all and must not exist or be empty. `axes` are those of [`crate::Image`]; none for one frame.
+///
+/// CT, MR and PET stay what they are, with the attributes of the source's first instance; enhanced CT and MR become classic
+/// ones; all others, and colours, become secondary captures with positions. Numbers of up to 16 bits are stored as they
+/// are, with their rescale slope and intercept; wider whole numbers too if they fit; others are spread over
+/// 65536 steps, and a notice states the largest error. Private attributes, overlays and signatures are left out. The
+/// attributes come from `Origin::header`: to write de-identified images, de-identify that. Several frames keep what their
+/// sources say of time, echo and diffusion. Pictures without a place in the patient (radiographs, ultrasound, captures) get
+/// none, and keep what their source says of spacing; grey ones stay as dark or bright as they were (MONOCHROME1).
+///
+/// # Errors
+/// [`Error::Argument`] without a DICOM origin, when rows and columns are not at right angles, or when the folder has
+/// content; [`Error::Unsupported`] for complex and 16-bit colour voxels; [`Error::Io`]; [`Error::Cancelled`].
+pub fn write_frames(
+    frames: &[Volume],
+    axes: &[FrameAxis],
+    options: &DerivedOptions,
+    folder: &Path,
+    task: &Task,
+) -> Result<(Vec<PathBuf>, Vec<Notice>)> {
+    let first = frames.first().ok_or_else(|| Error::Argument("an image without frames".to_owned()))?;
+    let origin = first.meta.dicom.clone().ok_or_else(|| {
         Error::Argument(
             "this volume does not come from a DICOM series, so derived instances have no patient and no study; save \
              it as NIfTI, or start from the DICOM series itself"
@@ -71,13 +91,12 @@ pub fn write_series(
         )
     })?;
     let mut notices = Vec::new();
-    let order = order_between(&volume.grid, &origin.grid);
+    let order = order_between(&first.grid, &origin.grid);
     let aligned = order.is_some();
-    let volume = order.map_or_else(|| volume.clone(), |o| volume.reordered(o));
-    let grid = if aligned { origin.grid } else { volume.grid };
+    let in_order = |frame: &Volume| order.map_or_else(|| frame.clone(), |o| frame.reordered(o));
+    let grid = if aligned { origin.grid } else { first.grid };
+    let has_place = has_place(first, &origin);
     let planes = Planes::of(&grid)?;
-    let stored = store(&volume, folder, &mut notices)?;
-    let common = common(&origin, &stored, aligned, options, &mut notices);
     let parent = folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let has_content = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if has_content || folder.is_file() {
@@ -93,24 +112,53 @@ pub fn write_series(
         [planes.orientation[3], planes.orientation[4], planes.orientation[5]],
     );
     let few = instances(&origin);
+    let mut stored: Option<Stored> = None;
     let mut names = Vec::new();
-    for k in 0..grid.size_ijk[2] {
-        task.at("Writing the derived series", k as f32 / grid.size_ijk[2] as f32)?;
+    let mut common: Option<InMemDicomObject> = None;
+    let slices = grid.size_ijk[2];
+    let total = slices * frames.len();
+    for n in 0..total {
+        let (frame, k) = (n / slices, n % slices);
+        task.at("Writing the derived series", n as f32 / total as f32)?;
+        // One frame's samples at a time.
+        if k == 0 {
+            let mut told = Vec::new();
+            stored = Some(store(&in_order(&frames[frame]), folder, &mut told)?);
+            told.into_iter().for_each(|t| {
+                if !notices.contains(&t) {
+                    notices.push(t)
+                }
+            });
+        }
+        let Some(stored) = &stored else { continue };
+        let common = common
+            .get_or_insert_with(|| common_of(&origin, stored, aligned, has_place, options, &mut notices));
+        let class = text(common, tags::SOP_CLASS_UID).unwrap_or_default();
         let mut d = common.clone();
+        stored.describe(&mut d, class == uids::CT_IMAGE_STORAGE);
+        if class == uids::SECONDARY_CAPTURE_IMAGE_STORAGE && aligned {
+            as_its_source(&mut d, stored, &origin);
+        }
         d.text(tags::SOP_INSTANCE_UID, &new_uid());
-        d.text(tags::INSTANCE_NUMBER, &(k + 1).to_string());
-        let position = planes.position(k);
-        d.decimals(tags::IMAGE_POSITION_PATIENT, &position);
-        d.decimals(tags::IMAGE_ORIENTATION_PATIENT, &planes.orientation);
-        d.decimals(tags::SLICE_LOCATION, &[dot(position, normal)]);
-        d.decimals(tags::PIXEL_SPACING, &planes.pixel_spacing);
-        if !aligned || d.get(tags::SLICE_THICKNESS).is_none() {
-            d.decimals(tags::SLICE_THICKNESS, &[planes.spacing]);
+        d.text(tags::INSTANCE_NUMBER, &(n + 1).to_string());
+        if has_place {
+            let position = planes.position(k);
+            d.decimals(tags::IMAGE_POSITION_PATIENT, &position);
+            d.decimals(tags::IMAGE_ORIENTATION_PATIENT, &planes.orientation);
+            d.decimals(tags::SLICE_LOCATION, &[dot(position, normal)]);
+            d.decimals(tags::PIXEL_SPACING, &planes.pixel_spacing);
+            if !aligned || d.get(tags::SLICE_THICKNESS).is_none() {
+                d.decimals(tags::SLICE_THICKNESS, &[planes.spacing]);
+            }
+            if slices > 1 {
+                d.decimals(tags::SPACING_BETWEEN_SLICES, &[planes.spacing]);
+            }
         }
-        if grid.size_ijk[2] > 1 {
-            d.decimals(tags::SPACING_BETWEEN_SLICES, &[planes.spacing]);
+        let of_frame = frames[frame].meta.dicom.as_deref().unwrap_or(&origin);
+        let own = of_frame.slices.get(k).filter(|_| aligned).and_then(Option::as_ref);
+        if frames.len() > 1 {
+            timing::put(&mut d, own, frame, frames.len(), axes.first());
         }
-        let own = origin.slices.get(k).filter(|_| aligned).and_then(Option::as_ref);
         let sources: Vec<_> = match own {
             Some(slice) => vec![source_image(slice)],
             None if few.len() <= MANY_SOURCES => few.iter().map(source_image).collect(),
@@ -120,12 +168,35 @@ pub fn write_series(
             d.sequence(tags::SOURCE_IMAGE_SEQUENCE, sources);
         }
         d.put(stored.slice(k));
-        let name = format!("IM_{:04}.dcm", k + 1);
+        let name = format!("IM_{:04}.dcm", n + 1);
         modules::write(d, &temporary.path().join(&name))?;
         names.push(folder.join(name));
     }
     appear(temporary, folder)?;
     Ok((names, notices))
+}
+
+/// Whether an image has a place in the patient; pictures have none, and their grid is made up.
+fn has_place(volume: &Volume, origin: &Origin) -> bool {
+    volume.meta.affine_source != AffineSource::None
+        || volume.grid.size_ijk[2] > 1
+        || text(&origin.header, tags::IMAGE_POSITION_PATIENT).is_some()
+}
+
+/// Shades of a capture as those of its source: dark or bright at 0, and no more bits than the samples need, since viewers
+/// spread the full range over the screen where there is no window.
+fn as_its_source(d: &mut InMemDicomObject, stored: &Stored, origin: &Origin) {
+    if stored.is_colour() {
+        return;
+    }
+    if text(&origin.header, tags::PHOTOMETRIC_INTERPRETATION).as_deref() == Some("MONOCHROME1") {
+        d.text(tags::PHOTOMETRIC_INTERPRETATION, "MONOCHROME1");
+    }
+    let bits = integer(&origin.header, tags::BITS_STORED).and_then(|b| u16::try_from(b).ok());
+    if let Some(bits) = bits.filter(|&b| (1..16).contains(&b) && stored.fits(b)) {
+        d.shorts(tags::BITS_STORED, &[bits]);
+        d.shorts(tags::HIGH_BIT, &[bits - 1]);
+    }
 }
 
 /// Gives the finished folder its name.
@@ -159,10 +230,11 @@ fn class(origin: &Origin, stored: &Stored) -> &'static str {
 }
 
 /// What all instances have in common.
-fn common(
+fn common_of(
     origin: &Origin,
     stored: &Stored,
     aligned: bool,
+    has_place: bool,
     options: &DerivedOptions,
     notices: &mut Vec<Notice>,
 ) -> InMemDicomObject {
@@ -186,7 +258,11 @@ fn common(
     }
     let modality = text(source, tags::MODALITY).unwrap_or_else(|| "OT".to_owned());
     modules::series(&mut d, &modality, options.series_number, &options.series_description);
-    modules::frame_of_reference(&mut d, source);
+    if has_place {
+        modules::frame_of_reference(&mut d, source);
+    } else {
+        modules::copy(&mut d, source, OF_PICTURES);
+    }
     modules::require(&mut d, &[tags::MANUFACTURER, tags::PATIENT_POSITION]);
     modules::laterality(&mut d);
     let (date, time) = now();
@@ -221,7 +297,6 @@ fn common(
     if !aligned && instances(origin).len() <= MANY_SOURCES {
         modules::referenced_series(&mut d, origin);
     }
-    stored.describe(&mut d, class == uids::CT_IMAGE_STORAGE);
     d
 }
 
@@ -295,6 +370,21 @@ const FROM_OTHER_CLASSES: &[Tag] = &[
     tags::PROTOCOL_NAME,
     tags::WINDOW_CENTER,
     tags::WINDOW_WIDTH,
+    tags::VOILUT_FUNCTION,
+];
+
+/// What pictures without a place say of sizes, directions and projection: true of a picture of the same pixels.
+const OF_PICTURES: &[Tag] = &[
+    tags::PATIENT_ORIENTATION,
+    tags::VIEW_POSITION,
+    tags::PIXEL_SPACING,
+    tags::PIXEL_SPACING_CALIBRATION_TYPE,
+    tags::PIXEL_SPACING_CALIBRATION_DESCRIPTION,
+    tags::IMAGER_PIXEL_SPACING,
+    tags::NOMINAL_SCANNED_PIXEL_SPACING,
+    tags::ESTIMATED_RADIOGRAPHIC_MAGNIFICATION_FACTOR,
+    tags::PIXEL_ASPECT_RATIO,
+    tags::SEQUENCE_OF_ULTRASOUND_REGIONS,
 ];
 
 /// Image Type (PS3.3 C.7.6.1.1.2): derived, secondary, then what the source says of its kind.

@@ -4,7 +4,7 @@
 //! its pixel data), then [`pixels`] (its samples), then [`mod@scan`] (many files), [`series`] (what can be loaded of
 //! them), [`geometry`] (where slices lie) and [`mod@load`], then [`origin`] (how a volume remembers which instances it
 //! was made of). Results: [`seg`] (segmentations), [`rtstruct`] (contours), [`derived`] (image
-//! series), [`capture`] (pictures). Headers without what identifies: [`deid`].
+//! series), [`capture`] (pictures). Headers without what identifies: [`deid`]; pixels without text: [`redact`].
 
 mod archive;
 mod attributes;
@@ -27,12 +27,15 @@ mod place;
 mod quantise;
 pub mod read;
 pub mod record;
+pub mod redact;
+mod rewrite;
 pub mod rtstruct;
 pub mod scan;
 pub mod seg;
 pub mod series;
 pub mod suv;
 pub mod thumbnail;
+mod timing;
 mod value;
 
 pub use dataset::{Encoding, PixelElement};

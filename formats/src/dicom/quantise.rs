@@ -127,6 +127,18 @@ impl Stored {
         matches!(self.pixels, Pixels::Colours(_))
     }
 
+    /// Whether so many bits (1..=15) hold all samples, with their sign where they have one.
+    pub fn fits(&self, bits: u16) -> bool {
+        match &self.pixels {
+            Pixels::Words(words, false) => words.iter().all(|w| w >> bits == 0),
+            Pixels::Words(words, true) => {
+                let most = 1 << (bits - 1);
+                words.iter().all(|&w| (-most..most).contains(&i32::from(w as i16)))
+            }
+            Pixels::Colours(_) => bits >= 8,
+        }
+    }
+
     /// Bits of a sample.
     pub fn bits(&self) -> u16 {
         if self.is_colour() { 8 } else { 16 }

@@ -171,6 +171,30 @@ pub fn write_enhanced(slices: &[Slice], file: &Path) {
     write(o, uids::ENHANCED_MR_IMAGE_STORAGE, file);
 }
 
+/// A picture without a place in the patient, of 12-bit greys that are bright at 0, in so many frames as `pixels` fill. `more`
+/// adds or replaces attributes.
+pub fn write_picture([columns, rows]: [u16; 2], pixels: &[i16], more: &[(Tag, &str)], file: &Path) {
+    let mut o = base("1.2.3.79", columns, rows);
+    let frames = pixels.len() / (usize::from(columns) * usize::from(rows));
+    o.remove_element(tags::FRAME_OF_REFERENCE_UID);
+    o.put_str(tags::SOP_CLASS_UID, VR::UI, uids::COMPUTED_RADIOGRAPHY_IMAGE_STORAGE);
+    o.put_str(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME1");
+    if frames > 1 {
+        o.put_str(tags::NUMBER_OF_FRAMES, VR::IS, frames.to_string());
+    }
+    for (tag, value) in [(tags::BITS_STORED, 12), (tags::HIGH_BIT, 11), (tags::PIXEL_REPRESENTATION, 0u16)] {
+        o.put(DataElement::new(tag, VR::US, PrimitiveValue::from(value)));
+    }
+    for (tag, value) in more {
+        let vr = StandardDataDictionary.by_tag(*tag).map_or(VR::DS, |entry| entry.vr().relaxed());
+        let values = value.split('\\').map(str::to_owned).collect();
+        o.put(DataElement::new(*tag, vr, PrimitiveValue::Strs(values)));
+    }
+    o.put(DataElement::new(tags::PIXEL_DATA, VR::OW, ow(pixels)));
+    let class = o.get(tags::SOP_CLASS_UID).map(|e| e.to_str().unwrap().into_owned()).unwrap();
+    write(o, &class, file);
+}
+
 /// Four slices as a Siemens mosaic, with the normal in a CSA header.
 pub fn write_mosaic(slices: &[Slice], step: f64, reversed: bool, file: &Path) {
     let mut o = base("1.2.3.78", 8, 6);

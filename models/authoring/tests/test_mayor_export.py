@@ -18,7 +18,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 from insula_authoring.mayor.export import export  # noqa: E402
 
-STORED = Path(__file__).resolve().parents[2] / "tests/mayor"
+STORED = Path(__file__).resolve().parents[2] / "tests/fixtures/mayor"
 CASES = ("empty", "one_line", "dense", "extreme_aspect", "edge", "turned")
 
 
@@ -71,13 +71,23 @@ def test_facts_name_their_files(nets):
     assert facts["strides"] == [4, 8, 16, 32, 64] and facts["delta_stds_box"] == [0.1, 0.1, 0.2, 0.2] and facts["mask_side"] == 28
 
 
+@pytest.fixture(scope="module")
+def stored_graphs(tmp_path_factory):
+    """The graphs of the stored network."""
+    model = Mayor(Config.from_dict(json.loads((STORED / "cases.json").read_text())["config"])).eval()
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in load_file(STORED / "weights.safetensors").items()}, strict=False)
+    folder = tmp_path_factory.mktemp("stored")
+    export(model, folder)
+    return folder
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_stored_cases(name):
+def test_stored_cases(name, stored_graphs):
     """ONNX Runtime and the glue, from the stored picture to the stored polygons (which PyTorch made)."""
     facts = json.loads((STORED / "cases.json").read_text())
     stored, lines = load_file(STORED / f"{name}.safetensors"), facts["cases"][name]["lines"]
     s = glue.Settings(**facts["settings"])
-    arrays, found = fixtures.run(OnnxNet(STORED, Config.from_dict(facts["config"])), stored["picture"], s)
+    arrays, found = fixtures.run(OnnxNet(stored_graphs, Config.from_dict(facts["config"])), stored["picture"], s)
     assert set(arrays) == set(stored)
     for k, v in arrays.items():
         assert v.shape == stored[k].shape, k

@@ -9,6 +9,7 @@ mod npz;
 mod pickle;
 mod pytorch;
 mod safetensors;
+pub(crate) mod weights;
 mod zip;
 
 use std::path::{Path, PathBuf};

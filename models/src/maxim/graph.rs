@@ -2,8 +2,8 @@
 
 use super::config::Config;
 use super::layers::{Linear, Net, Rows, Term};
-use super::weights::Weights;
 use super::{INPUT, OUTPUT, Outputs};
+use crate::checkpoint::weights::Weights;
 use crate::onnx::{Attribute, Builder, Dim, Graph, Port, Precision};
 
 /// The graph of `config`.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::config::Config;
-use super::weights::Weights;
+use crate::checkpoint::weights::Weights;
 use crate::onnx::{Attribute, Builder};
 
 /// Added to the variance in layer norms.

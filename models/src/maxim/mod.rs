@@ -17,11 +17,10 @@
 mod config;
 mod graph;
 mod layers;
-mod weights;
 
 pub use config::Config;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, weights};
 use crate::error::Result;
 use crate::onnx::{Model, Precision};
 
@@ -63,7 +62,7 @@ pub fn build_onnx(
     metadata: &[(String, String)],
 ) -> Result<Vec<u8>> {
     config.validate()?;
-    weights::check(&expected_tensors(config), checkpoint)?;
+    weights::check(&expected_tensors(config), checkpoint, "MAXIM")?;
     let graph = graph::build(config, &weights::Weights::of(checkpoint), precision, outputs);
     Ok(Model { graph, metadata: metadata.to_vec() }.encode())
 }

@@ -167,6 +167,7 @@ pub fn import(path: &Path, answers: &Answers, options: &Options, task: &Task) ->
     let card = card(&manifest, &look).into_bytes();
     let entry = |role, name: &str, bytes: &[u8]| FileEntry {
         role,
+        part: String::new(),
         path: name.to_owned(),
         sha256: sha256_hex(bytes),
         bytes: bytes.len() as u64,

@@ -27,7 +27,7 @@ mod sections;
 use std::time::Instant;
 
 use formats::{Notice, Task, Volume, Voxels};
-use inference::net::{Net, Port};
+use inference::net::{Nets, Port};
 
 use crate::error::{Error, Result};
 use crate::family::{
@@ -80,9 +80,9 @@ fn split(m: &Manifest, case: Case) -> Result<Case> {
     if m.graph.as_ref().is_none_or(|g| g.colours != 3) {
         return Ok(case);
     }
-    let Case { name, channels, notices, restoring, scale } = case;
+    let Case { name, channels, notices, restoring, scale, further, frame_axes } = case;
     let [image] = <[Volume; 1]>::try_from(channels).map_err(|c| channel_count(&name, c.len(), m))?;
-    Ok(Case { channels: colours(&image), name, notices, restoring, scale })
+    Ok(Case { channels: colours(&image), name, notices, restoring, scale, further, frame_axes })
 }
 
 /// Red, green and blue of an image, 0..=255; a grey one three times with the values it has.
@@ -144,12 +144,16 @@ impl Family for Plain {
         let of_kind = match &m.output {
             Wanted::Picture { .. } => Restorer.fault(m),
             Wanted::Softmax { .. } | Wanted::Sigmoid { .. } => PatchSegmenter.fault(m),
-            Wanted::Classes { .. } | Wanted::Boxes { .. } => None,
+            Wanted::Classes { .. } | Wanted::Boxes { .. } => m.parts_fault(&[""]),
+            Wanted::Text(_) => {
+                Some(("lines of text as output".to_owned(), "labels, a picture, classes or boxes".to_owned()))
+            }
         };
         graph.fault(has_maps, m.tiles.patch, m.tiles.batch).or(of_kind)
     }
 
-    fn fits(&self, pack: &ModelPack, net: &dyn Net) -> Result<()> {
+    fn fits(&self, pack: &ModelPack, nets: &Nets) -> Result<()> {
+        let net = nets.first();
         let m = &pack.manifest;
         let graph = graph(m)?;
         let is_whole = graph.fit == Fit::Whole || m.tiles.multiple.is_some();
@@ -224,18 +228,22 @@ impl Family for Plain {
         &self,
         pack: &ModelPack,
         prepared: Prepared,
-        net: &mut dyn Net,
+        nets: &mut Nets,
         task: &Task,
     ) -> Result<family::Scored> {
+        let net = nets.first_mut();
         let m = &pack.manifest;
         let graph = graph(m)?;
         match (&m.output, prepared) {
             (Wanted::Picture { .. }, prepared) => {
-                Restorer.infer(pack, prepared, &mut adapt::Adapted::new(net, graph, &m.output), task)
+                Restorer.infer_with(pack, prepared, &mut adapt::Adapted::new(net, graph, &m.output), task)
             }
-            (Wanted::Softmax { .. } | Wanted::Sigmoid { .. }, prepared) => {
-                PatchSegmenter.infer(pack, prepared, &mut adapt::Adapted::new(net, graph, &m.output), task)
-            }
+            (Wanted::Softmax { .. } | Wanted::Sigmoid { .. }, prepared) => PatchSegmenter.infer_with(
+                pack,
+                prepared,
+                &mut adapt::Adapted::new(net, graph, &m.output),
+                task,
+            ),
             (output, Prepared::Segmenter(prepared)) => {
                 let start = Instant::now();
                 let (mut common, image) = prepared.into_parts();

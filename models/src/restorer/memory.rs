@@ -13,9 +13,11 @@ const F32: u64 = 4;
 pub(super) struct Need {
     /// Tiles through the network, at most.
     pub(super) tiles: usize,
-    /// Values of the image: voxels times colours.
+    /// Values of a frame: voxels times colours.
     values: u64,
-    /// Bytes of the image as stored.
+    /// Frames of the image.
+    frames: u64,
+    /// Bytes of a frame as stored.
     stored: u64,
     /// Bytes of the largest slice on its way: values, padded input, answer, its cut copy.
     slice: u64,
@@ -24,7 +26,8 @@ pub(super) struct Need {
 }
 
 impl Need {
-    pub(super) fn new(m: &Manifest, volume: &Volume, axes: &[usize]) -> Result<Self> {
+    /// Of so many frames like `volume`.
+    pub(super) fn new(m: &Manifest, volume: &Volume, frames: usize, axes: &[usize]) -> Result<Self> {
         let passes = planes::passes(m, volume);
         let colours = super::values::colours(&volume.voxels) as u64;
         let (mut tiles, mut slice, mut patch) = (0, 0, 0);
@@ -39,7 +42,8 @@ impl Need {
         let of_patch: u64 = m.tiles.patch.iter().map(|&n| n as u64).product();
         let measured = m.tiles.memory_mib.map_or(of_patch * super::RUNTIME_BYTES_PER_PIXEL, |mib| mib << 20);
         Ok(Self {
-            tiles,
+            tiles: tiles.saturating_mul(frames),
+            frames: frames as u64,
             values: volume.grid.voxel_count() as u64 * colours,
             stored: volume.voxels.byte_len() as u64,
             slice,
@@ -48,11 +52,12 @@ impl Need {
     }
 
     fn bytes(&self, batch: usize) -> u64 {
-        // Preparing: values as f32 and once more for the percentiles, or the details of the noise. Finishing: the sums and
-        // the result as stored.
+        // Preparing: values as f32 and once more for the percentiles, or the details of the noise. Then frame by frame:
+        // the sums, and the results so far as stored; with that of the last frame when the network rests.
+        let done = |frames: u64| self.stored.saturating_mul(frames);
         let prepare = self.values * F32 * 2;
-        let infer = self.values * F32 + self.slice + batch as u64 * self.runtime;
-        let finish = self.values * F32 + self.stored + self.runtime;
+        let infer = self.values * F32 + self.slice + batch as u64 * self.runtime + done(self.frames - 1);
+        let finish = self.values * F32 + self.runtime + done(self.frames);
         prepare.max(infer).max(finish)
     }
 

@@ -6,7 +6,10 @@
 //!    the network sees 0..=1 and about; the way back is exact, and is told in the result;
 //! 2. slice by slice (and colour by colour, for a grey network), the picture is enlarged by its mirror image where it is
 //!    smaller than a tile, cut into tiles that overlap, and the answers are faded into each other (**infer**);
-//! 3. the answer is mixed with the original by the strength and goes back to the stored type (**finish**).
+//! 3. the answer is mixed with the original by the strength and goes back to the stored type.
+//!
+//! Frames of a series are restored one after the other at one scale, and kept as stored: beyond the result, memory is that
+//! of one frame.
 //!
 //! # What does not change
 //! The grid, the stored type and its scaling, the alpha channel, values that are not finite, and slices of one value.
@@ -24,9 +27,9 @@ mod values;
 
 use std::time::Instant;
 
-use formats::{Notice, Task, Volume};
-use inference::net::{Net, Port};
-use ndarray::{Array3, Zip};
+use formats::{FrameAxis, Notice, Task, Volume, Voxels};
+use inference::net::{Net, Nets, Port};
+use ndarray::Zip;
 
 use crate::error::{Error, Result};
 use crate::family::{
@@ -53,6 +56,9 @@ pub struct Restorer;
 pub struct Prepared {
     name: String,
     volume: Volume,
+    /// Frames after it.
+    further: Vec<Volume>,
+    frame_axes: Vec<FrameAxis>,
     restoring: Restoring,
     /// Axes (0 = i) that slices are taken across.
     axes: Vec<usize>,
@@ -68,8 +74,8 @@ pub struct Prepared {
 #[derive(Debug)]
 pub struct Scored {
     case: Prepared,
-    /// What the network made of each colour, `[k, j, i]` in its own scale.
-    restored: Vec<Array3<f32>>,
+    /// The voxels of each frame, restored.
+    restored: Vec<Voxels>,
     tiles: usize,
     unchanged_slices: usize,
 }
@@ -79,6 +85,39 @@ impl Prepared {
     #[must_use]
     pub fn grid(&self) -> formats::Grid {
         self.volume.grid
+    }
+
+    fn frames(&self) -> Vec<&Volume> {
+        std::iter::once(&self.volume).chain(&self.further).collect()
+    }
+}
+
+impl Restorer {
+    /// [`Family::infer`] with the one network there is.
+    pub(crate) fn infer_with(
+        &self,
+        pack: &ModelPack,
+        prepared: family::Prepared,
+        net: &mut dyn Net,
+        task: &Task,
+    ) -> Result<family::Scored> {
+        let start = Instant::now();
+        let family::Prepared::Restorer(case) = prepared else { return Err(of_another_family(pack.id())) };
+        let mut case = *case;
+        let (mut restored, mut tiles, mut unchanged_slices) = (Vec::new(), 0, 0);
+        let frames = case.frames();
+        for (n, frame) in frames.iter().enumerate() {
+            let task = task.part(n as f32 / frames.len() as f32, 1.0 / frames.len() as f32);
+            let mut work = planes::Work::new(pack, frame, case.scale, case.batch);
+            for (n, &axis) in case.axes.iter().enumerate() {
+                work.restore(net, axis, [n, case.axes.len()], &task)?;
+            }
+            tiles += work.tiles;
+            unchanged_slices += work.unchanged;
+            restored.push(values::mixed(frame, &work.restored, case.scale, case.restoring.strength));
+        }
+        case.timings.add("infer", start);
+        Ok(family::Scored::Restorer(Box::new(Scored { case, restored, tiles, unchanged_slices })))
     }
 }
 
@@ -95,9 +134,12 @@ impl Family for Restorer {
         let wrong = |found: String, expected: &str| Some((found, expected.to_owned()));
         if !m.output.is_picture() {
             return wrong(
-                "labels as output".to_owned(),
+                "no pictures as output".to_owned(),
                 "activation = “none”: this family answers with pictures",
             );
+        }
+        if let Some(fault) = m.parts_fault(&[""]) {
+            return Some(fault);
         }
         if m.input.channels.len() != 1 {
             return wrong(
@@ -122,7 +164,7 @@ impl Family for Restorer {
         None
     }
 
-    fn fits(&self, pack: &ModelPack, net: &dyn Net) -> Result<()> {
+    fn fits(&self, pack: &ModelPack, nets: &Nets) -> Result<()> {
         let m = &pack.manifest;
         let channels = m.output.channel_count();
         let [_, h, w] = m.tiles.patch;
@@ -135,6 +177,7 @@ impl Family for Restorer {
             });
             port.dims.len() == 4 && port.dims[1].is_none_or(|c| c == channels) && good_sides
         };
+        let net = nets.first();
         let (inputs, outputs) = (net.inputs(), net.outputs());
         if inputs.len() == 1 && agrees(&inputs[0], true) && outputs.first().is_some_and(|o| agrees(o, false))
         {
@@ -162,7 +205,7 @@ impl Family for Restorer {
         let volume = check_case(m, case)?;
         let (axes, mut notices) = (planes::axes(&volume.grid, case.restoring.slices), case.notices.clone());
         notices.extend(planes::remark(volume, &axes, case.restoring.slices));
-        let need = memory::Need::new(m, volume, &axes)?;
+        let need = memory::Need::new(m, volume, 1 + case.further.len(), &axes)?;
         let (batch, memory_bytes, available_bytes) = need.choose(m, limits)?;
         Ok(Estimate {
             memory_bytes,
@@ -180,12 +223,13 @@ impl Family for Restorer {
         let m = &pack.manifest;
         task.at("Preparing", 0.0)?;
         check_case(m, &case)?;
-        let Case { name, channels, mut notices, restoring, scale: given } = case;
+        let Case { name, channels, further, frame_axes, mut notices, restoring, scale: given } = case;
         let volume = channels.into_iter().next().ok_or_else(|| channel_count(&name, 0, m))?;
         let axes = planes::axes(&volume.grid, restoring.slices);
         notices.extend(planes::remark(&volume, &axes, restoring.slices));
-        let (batch, estimated_bytes, _) = memory::Need::new(m, &volume, &axes)?.choose(m, limits)?;
-        let (scale, non_finite) = Scale::of(&volume, &m.output);
+        let need = memory::Need::new(m, &volume, 1 + further.len(), &axes)?;
+        let (batch, estimated_bytes, _) = need.choose(m, limits)?;
+        let (scale, non_finite) = Scale::of_all(std::iter::once(&volume).chain(&further), &m.output);
         let scale = given.unwrap_or(scale);
         if non_finite > 0 {
             notices.push(Notice::warning(
@@ -194,72 +238,71 @@ impl Family for Restorer {
             ));
         }
         task.at("Preparing", 0.5)?;
-        let noise_before = values::noise(&volume, axes[0]);
-        let mut timings = Timings::default();
-        timings.add("prepare", start);
-        Ok(family::Prepared::Restorer(Box::new(Prepared {
+        let mut prepared = Prepared {
             name,
             volume,
+            further,
+            frame_axes,
             restoring,
             axes,
             scale,
             notices,
-            timings,
+            timings: Timings::default(),
             batch,
             estimated_bytes,
-            noise_before,
-        })))
+            noise_before: None,
+        };
+        prepared.noise_before = values::noise(&prepared.frames(), prepared.axes[0]);
+        prepared.timings.add("prepare", start);
+        Ok(family::Prepared::Restorer(Box::new(prepared)))
     }
 
     fn infer(
         &self,
         pack: &ModelPack,
         prepared: family::Prepared,
-        net: &mut dyn Net,
+        nets: &mut Nets,
         task: &Task,
     ) -> Result<family::Scored> {
-        let start = Instant::now();
-        let family::Prepared::Restorer(case) = prepared else { return Err(of_another_family(pack.id())) };
-        let mut case = *case;
-        let mut work = planes::Work::new(pack, &case.volume, case.scale, case.batch);
-        for (n, &axis) in case.axes.iter().enumerate() {
-            work.restore(net, axis, [n, case.axes.len()], task)?;
-        }
-        let planes::Work { restored, tiles, unchanged, .. } = work;
-        case.timings.add("infer", start);
-        Ok(family::Scored::Restorer(Box::new(Scored { case, restored, tiles, unchanged_slices: unchanged })))
+        self.infer_with(pack, prepared, nets.first_mut(), task)
     }
 
     fn finish(&self, pack: &ModelPack, scored: family::Scored, task: &Task) -> Result<Finished> {
         let start = Instant::now();
         let family::Scored::Restorer(scored) = scored else { return Err(of_another_family(pack.id())) };
         let Scored { case, restored, tiles, unchanged_slices } = *scored;
-        let Prepared { name, volume, restoring, axes, scale, mut notices, mut timings, .. } = case;
+        let Prepared { name, volume, further, restoring, axes, scale, mut notices, mut timings, .. } = case;
         task.at("Finishing", 0.0)?;
-        let voxels = values::mixed(&volume, &restored, scale, restoring.strength);
-        drop(restored);
-        task.at("Finishing", 0.7)?;
-        let mut result = Volume { voxels, ..volume };
         let m = &pack.manifest;
+        let originals = std::iter::once(volume).chain(further);
+        let mut frames: Vec<Volume> =
+            originals.zip(restored).map(|(original, voxels)| Volume { voxels, ..original }).collect();
+        let noise_after = values::noise(&frames.iter().collect::<Vec<_>>(), axes[0]);
         let report = Report {
             task: m.output.restoration().unwrap_or_default(),
             strength: restoring.strength,
             slices: axes.iter().map(|&a| ["i", "j", "k"][a]).collect::<Vec<_>>().join("+"),
             divided_by: scale.factor,
             subtracted: scale.offset,
-            stored_as: result.voxels.type_name().to_owned(),
+            stored_as: frames.first().map_or("", |f| f.voxels.type_name()).to_owned(),
+            frames: frames.len(),
             unchanged_slices,
             noise_before: case.noise_before,
-            noise_after: values::noise(&result, axes[0]),
+            noise_after,
         };
-        result.meta.path = None;
-        result.meta.description = format!("{MARK}: {} {}", m.id, m.version);
-        report.write_to(&mut result.meta.facts);
+        for frame in &mut frames {
+            frame.meta.path = None;
+            frame.meta.description = format!("{MARK}: {} {}", m.id, m.version);
+            report.write_to(&mut frame.meta.facts);
+        }
+        let mut frames = frames.into_iter();
+        let volume = frames.next().ok_or_else(|| channel_count(&name, 0, m))?;
+        let (further, frame_axes) = (frames.collect(), case.frame_axes);
         notices.push(report.notice());
         timings.add("finish", start);
         Ok(Finished {
             name,
-            output: Output::Image(Restored { volume: result, report }),
+            output: Output::Image(Restored { volume, further, frame_axes, report }),
             notices,
             timings,
             tiles,
@@ -279,6 +322,19 @@ fn check_case<'a>(m: &Manifest, case: &'a Case) -> Result<&'a Volume> {
             case.name,
             volume.voxels.type_name(),
             m.id
+        )));
+    }
+    let differs = |v: &&Volume| {
+        v.grid.size_ijk != volume.grid.size_ijk || v.voxels.type_name() != volume.voxels.type_name()
+    };
+    if let Some(other) = case.further.iter().find(differs) {
+        return Err(Error::Argument(format!(
+            "{}: a frame of {:?} {} voxels after one of {:?} {}; frames of an image are alike",
+            case.name,
+            other.grid.size_ijk,
+            other.voxels.type_name(),
+            volume.grid.size_ijk,
+            volume.voxels.type_name()
         )));
     }
     if !(0.0..=1.0).contains(&case.restoring.strength) {

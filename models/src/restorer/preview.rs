@@ -60,10 +60,10 @@ impl Region {
     }
 }
 
-/// The scale that an image is restored with, to be used for pieces of it.
+/// The scale that an image of these frames is restored with, to be used for pieces of it.
 #[must_use]
-pub fn scale_of(manifest: &Manifest, volume: &Volume) -> Scale {
-    Scale::of(volume, &manifest.output).0
+pub fn scale_of(manifest: &Manifest, frames: &[Volume]) -> Scale {
+    Scale::of_all(frames.iter(), &manifest.output).0
 }
 
 /// `before` with `strength` of what was corrected between it and `after`, an image of the same type and grid that was

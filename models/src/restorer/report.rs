@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use formats::{Notice, Volume};
+use formats::{AffineSource, FrameAxis, Image, Notice, Volume};
 use serde::{Deserialize, Serialize};
 
 /// The fact of a restored image that says so; its value is the task.
@@ -63,10 +63,26 @@ impl std::str::FromStr for Restoration {
 /// A restored image and how it came about.
 #[derive(Clone, Debug)]
 pub struct Restored {
-    /// On the grid and in the stored type of the input.
+    /// On the grid and in the stored type of the input; of several frames, the first.
     pub volume: Volume,
+    /// The other frames.
+    pub further: Vec<Volume>,
+    /// Axes of the frames, those of the input.
+    pub frame_axes: Vec<FrameAxis>,
     /// How.
     pub report: Report,
+}
+
+impl Restored {
+    /// All frames as one image, with these notices.
+    #[must_use]
+    pub fn into_image(self, notices: Vec<Notice>) -> Image {
+        let is_picture =
+            self.volume.meta.affine_source == AffineSource::None && self.volume.grid.size_ijk[2] == 1;
+        let frames = std::iter::once(self.volume).chain(self.further).collect();
+        let (format, encoding) = ("", String::new());
+        Image { frames, frame_axes: self.frame_axes, format, encoding, is_picture, notices }
+    }
 }
 
 /// How an image was restored. The field names are keys of records and stay stable.
@@ -84,12 +100,20 @@ pub struct Report {
     pub subtracted: f64,
     /// Type of the stored voxels, that of the input; integers are rounded.
     pub stored_as: String,
+    /// Frames of a series, each restored by itself at one scale.
+    #[serde(default = "one")]
+    pub frames: usize,
     /// Slices of one value, which were left as they are.
     pub unchanged_slices: usize,
     /// Noise of the input by [`inference::noise::sigma`], in its own values: the median over slices (luma of colours).
     pub noise_before: Option<f64>,
     /// The same of the result.
     pub noise_after: Option<f64>,
+}
+
+/// Frames of images that have no more.
+fn one() -> usize {
+    1
 }
 
 impl Report {
@@ -113,10 +137,15 @@ impl Report {
             ),
             _ => String::new(),
         };
+        let frames = if self.frames > 1 {
+            format!(" All {} frames were restored, each by itself.", self.frames)
+        } else {
+            String::new()
+        };
         Notice::info(
             "restored",
             format!(
-                "Restored ({}, strength {}), not for measurement: detail may have been removed or invented.{noise}",
+                "Restored ({}, strength {}), not for measurement: detail may have been removed or invented.{frames}{noise}",
                 self.task, self.strength
             ),
         )

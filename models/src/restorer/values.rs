@@ -51,6 +51,18 @@ impl Scale {
         (Self { offset, factor }, non_finite)
     }
 
+    /// One for all frames of an image, so that what does not change between them is not made to: it spans what
+    /// [`Scale::of`] spans of each. With the number of values that are not finite.
+    pub(super) fn of_all<'a>(frames: impl Iterator<Item = &'a Volume>, output: &Output) -> (Self, usize) {
+        let each = frames.map(|frame| Self::of(frame, output));
+        let joined = each.reduce(|(a, odd), (b, more)| {
+            let offset = a.offset.min(b.offset);
+            let high = (a.offset + a.factor).max(b.offset + b.factor);
+            (Self { offset, factor: high - offset }, odd + more)
+        });
+        joined.unwrap_or((Self { offset: 0.0, factor: 1.0 }, 0))
+    }
+
     fn into_network(self, v: f64) -> f32 {
         if v.is_finite() { ((v - self.offset) / self.factor) as f32 } else { 0.0 }
     }
@@ -81,13 +93,15 @@ pub(super) fn plane(volume: &Volume, axis: usize, n: usize, colour: usize, scale
     }
 }
 
-/// Median over at most 64 slices, evenly spread, of the noise estimate; in values of the image.
-pub(super) fn noise(volume: &Volume, axis: usize) -> Option<f64> {
+/// Median over at most 64 slices of all frames, evenly spread, of the noise estimate; in values of the image.
+pub(super) fn noise(frames: &[&Volume], axis: usize) -> Option<f64> {
     const MOST: usize = 64;
-    let slices = volume.grid.size_ijk[axis];
-    let step = slices.div_ceil(MOST).max(1);
+    let slices = frames.first()?.grid.size_ijk[axis];
+    let all = slices * frames.len();
+    let step = all.div_ceil(MOST).max(1);
     let unit = Scale { offset: 0.0, factor: 1.0 };
     let found = |n: usize| {
+        let (volume, n) = (frames[n / slices], n % slices);
         let grey = if volume.voxels.is_colour() {
             // Luma by ITU-R BT.601, as for display.
             let [r, g, b] = [0, 1, 2].map(|c| plane(volume, axis, n, c, unit));
@@ -97,7 +111,7 @@ pub(super) fn noise(volume: &Volume, axis: usize) -> Option<f64> {
         };
         noise::sigma(grey.view())
     };
-    let mut all: Vec<f64> = (0..slices).into_par_iter().step_by(step).filter_map(found).collect();
+    let mut all: Vec<f64> = (0..all).into_par_iter().step_by(step).filter_map(found).collect();
     (!all.is_empty()).then(|| noise::median(&mut all))
 }
 

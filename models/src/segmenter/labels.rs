@@ -18,7 +18,7 @@ impl Table {
         match output {
             Output::Softmax { classes } => Self::Largest(classes.clone()),
             // `PatchSegmenter::fault` lets no such pack through.
-            Output::Picture { .. } | Output::Classes { .. } | Output::Boxes { .. } => {
+            Output::Picture { .. } | Output::Text(_) | Output::Classes { .. } | Output::Boxes { .. } => {
                 Self::Largest(Vec::new())
             }
             Output::Sigmoid { channels, threshold, rules } => {

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use formats::{Grid, LabelMap, Meta, Notice, Task, Volume};
 use inference::gridded::Gridded;
-use inference::net::Net;
+use inference::net::{Net, Nets};
 use inference::postprocess::{decide, keep_largest};
 use inference::resample::{resample_nearest_labels, scores_to_labels};
 use inference::tiles::{Plan, run_tiles, run_tiles_in_layers};
@@ -102,6 +102,62 @@ impl Prepared {
     }
 }
 
+impl PatchSegmenter {
+    /// [`Family::infer`] with the one network there is.
+    pub(crate) fn infer_with(
+        &self,
+        pack: &ModelPack,
+        prepared: family::Prepared,
+        net: &mut dyn Net,
+        task: &Task,
+    ) -> Result<family::Scored> {
+        let start = Instant::now();
+        let family::Prepared::Segmenter(prepared) = prepared else {
+            return Err(of_another_family(pack.id()));
+        };
+        let Prepared { mut common, input } = *prepared;
+        let scored = |common, scores| Ok(family::Scored::Segmenter(Box::new(Scored { common, scores })));
+        let Some(input) = input else {
+            return scored(common, Scores::Nothing);
+        };
+        let m = &pack.manifest;
+        let (_, d, h, w) = input.dim();
+        let plan = plan(m, [d, h, w])?;
+        common.tiles = plan.count();
+        let scores = match common.strategy {
+            Strategy::Whole { batch } => {
+                let scores = run_tiles(net, input.view(), &plan.with_batch(batch), task)?;
+                check_scores(pack, scores.dim().0)?;
+                Scores::Logits(scores)
+            }
+            Strategy::Layers => {
+                common.notices.push(Notice::info(
+                    "worked-in-layers",
+                    "Memory is short, so the volume was worked through in layers; labels are the same up to rounding \
+                     where the image is not resampled, and slightly coarser at borders where it is.",
+                ));
+                let table = labels::Table::new(&m.output);
+                let mut found = Array3::<u16>::zeros((d, h, w));
+                let mut channels = m.output.channel_count();
+                run_tiles_in_layers(net, input.view(), &plan, task, |from, scores| {
+                    let planes = scores.dim().1;
+                    channels = scores.dim().0;
+                    if channels == m.output.channel_count() {
+                        found
+                            .slice_mut(s![from..from + planes, .., ..])
+                            .assign(&decide(scores, &table.decide()));
+                    }
+                    Ok(())
+                })?;
+                check_scores(pack, channels)?;
+                Scores::Labels(found)
+            }
+        };
+        common.timings.add("infer", start);
+        scored(common, scores)
+    }
+}
+
 impl Family for PatchSegmenter {
     fn id(&self) -> &'static str {
         "segformer3d"
@@ -112,6 +168,9 @@ impl Family for PatchSegmenter {
     }
 
     fn fault(&self, m: &Manifest) -> Option<(String, String)> {
+        if let Some(fault) = m.parts_fault(&[""]) {
+            return Some(fault);
+        }
         (!m.output.labels_voxels() || m.tiles.multiple.is_some()).then(|| {
             let found = "another output than labels, or tiles of several sizes".to_owned();
             (
@@ -121,7 +180,7 @@ impl Family for PatchSegmenter {
         })
     }
 
-    fn fits(&self, pack: &ModelPack, net: &dyn Net) -> Result<()> {
+    fn fits(&self, pack: &ModelPack, nets: &Nets) -> Result<()> {
         let m = &pack.manifest;
         let agrees = |dims: &[Option<usize>], channels: usize| {
             let wanted = [
@@ -133,6 +192,7 @@ impl Family for PatchSegmenter {
             ];
             dims.len() == 5 && dims.iter().zip(wanted).all(|(d, w)| d.is_none() || w.is_none() || *d == w)
         };
+        let net = nets.first();
         let (inputs, outputs) = (net.inputs(), net.outputs());
         let good = inputs.len() == 1
             && agrees(&inputs[0].dims, m.input.channels.len())
@@ -265,53 +325,10 @@ impl Family for PatchSegmenter {
         &self,
         pack: &ModelPack,
         prepared: family::Prepared,
-        net: &mut dyn Net,
+        nets: &mut Nets,
         task: &Task,
     ) -> Result<family::Scored> {
-        let start = Instant::now();
-        let family::Prepared::Segmenter(prepared) = prepared else {
-            return Err(of_another_family(pack.id()));
-        };
-        let Prepared { mut common, input } = *prepared;
-        let scored = |common, scores| Ok(family::Scored::Segmenter(Box::new(Scored { common, scores })));
-        let Some(input) = input else {
-            return scored(common, Scores::Nothing);
-        };
-        let m = &pack.manifest;
-        let (_, d, h, w) = input.dim();
-        let plan = plan(m, [d, h, w])?;
-        common.tiles = plan.count();
-        let scores = match common.strategy {
-            Strategy::Whole { batch } => {
-                let scores = run_tiles(net, input.view(), &plan.with_batch(batch), task)?;
-                check_scores(pack, scores.dim().0)?;
-                Scores::Logits(scores)
-            }
-            Strategy::Layers => {
-                common.notices.push(Notice::info(
-                    "worked-in-layers",
-                    "Memory is short, so the volume was worked through in layers; labels are the same up to rounding \
-                     where the image is not resampled, and slightly coarser at borders where it is.",
-                ));
-                let table = labels::Table::new(&m.output);
-                let mut found = Array3::<u16>::zeros((d, h, w));
-                let mut channels = m.output.channel_count();
-                run_tiles_in_layers(net, input.view(), &plan, task, |from, scores| {
-                    let planes = scores.dim().1;
-                    channels = scores.dim().0;
-                    if channels == m.output.channel_count() {
-                        found
-                            .slice_mut(s![from..from + planes, .., ..])
-                            .assign(&decide(scores, &table.decide()));
-                    }
-                    Ok(())
-                })?;
-                check_scores(pack, channels)?;
-                Scores::Labels(found)
-            }
-        };
-        common.timings.add("infer", start);
-        scored(common, scores)
+        self.infer_with(pack, prepared, nets.first_mut(), task)
     }
 
     fn finish(&self, pack: &ModelPack, scored: family::Scored, task: &Task) -> Result<Finished> {

@@ -41,6 +41,8 @@ struct LayerUniform {
 struct LayerDraw {
     uniform: LayerUniform,
     voxels: Held,
+    /// First column and how many.
+    columns: [u32; 2],
 }
 
 /// Which voxels are drawn, and where they are.
@@ -133,7 +135,7 @@ impl Slices {
         let textures = self.needs_textures().then_some(textures);
         let layers = scene.layers.iter().filter(|l| l.visible);
         let (request, sources): (Vec<_>, Vec<_>) =
-            layers.filter_map(|l| layer_draw(l, scene, textures, &world_from_pixel)).unzip();
+            layers.filter_map(|l| layer_draw(l, scene, textures, &world_from_pixel, size_px[0])).unzip();
 
         let has_size = |p: &SlicePicture| [p.texture.width(), p.texture.height()] == size_px;
         let is_new = !self.pictures.get(&view.plane).is_some_and(has_size);
@@ -167,6 +169,7 @@ fn layer_draw<'a>(
     scene: &Scene,
     textures: Option<&'a Textures>,
     world_from_pixel: &Affine,
+    width: u32,
 ) -> Option<(LayerDraw, Source<'a>)> {
     let placement = Placement::of(layer.grid(), world_from_pixel)?;
     let mut uniform: LayerUniform = Zeroable::zeroed();
@@ -214,7 +217,9 @@ fn layer_draw<'a>(
             }
         }
     };
-    Some((LayerDraw { uniform, voxels }, source))
+    let columns = scene.columns(layer.id, width as usize);
+    let columns = [columns.start as u32, columns.len() as u32];
+    Some((LayerDraw { uniform, voxels, columns }, source))
 }
 
 /// The factors that bring a texel to its position in the window, joined in f64: values far from 0 keep their
@@ -278,6 +283,11 @@ impl SlicePicture {
                 Source::Labels(l) => (labels, &[(2, &l.volume.view), (3, &l.palette)]),
                 Source::Memory => continue,
             };
+            let [first, count] = draw.columns;
+            if count == 0 {
+                continue;
+            }
+            pass.set_scissor_rect(first, 0, count, self.texture.height());
             pass.set_pipeline(&pipeline.pipeline);
             pass.set_bind_group(0, &pipeline.bind(gpu, &draw.uniform, views), &[]);
             pass.draw(0..3, 0..1);

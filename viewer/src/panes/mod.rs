@@ -1,6 +1,7 @@
 //! Panes as egui widgets: they show a picture somebody rendered, draw lines and letters over it, and tell which
 //! gestures were made. They decide nothing and change nothing.
 
+mod divider;
 mod orientation;
 mod slice_pane;
 mod volume_pane;
@@ -28,6 +29,8 @@ pub enum ViewAction {
     },
     /// Another zoom or centre.
     Look(SliceView),
+    /// The line between the two layers of [`crate::Split`] goes to this share of the width, 0..=1.
+    MoveDivider(f64),
     /// The pane fills the window, or goes back.
     Maximise,
     /// The tool is used at a world point.

@@ -6,6 +6,7 @@ use egui::{
 };
 use formats::Affine;
 
+use super::divider::Divider;
 use super::{Stroke, ViewAction, fill};
 use crate::scene::Scene;
 use crate::view::{Plane, SliceView};
@@ -56,6 +57,8 @@ pub struct SlicePane<'a> {
     pub has_letters: bool,
     /// At the top left, after the plane's name.
     pub title: String,
+    /// What is on the left and on the right of [`Scene::split`]'s line.
+    pub sides: [&'static str; 2],
 }
 
 /// What happened in a pane.
@@ -110,7 +113,12 @@ impl SlicePane<'_> {
         self.draw_crosshair(&painter, rect, &place);
         self.draw_measured(&painter, &place);
         self.draw_texts(&painter, rect);
-        let (actions, hover_ras) = self.gestures(ui, &response, rect, &place);
+        let (mut actions, hover_ras) = self.gestures(ui, &response, rect, &place);
+        if let Some(split) = self.scene.split {
+            // After the pane, so that the line is on top of it for the pointer, too.
+            let divider = Divider { at: split.at, sides: self.sides, is_slim: self.has_tool };
+            actions.extend(divider.show(ui, id.with("divider"), rect, plane).map(ViewAction::MoveDivider));
+        }
         if let (Some(radius), Some(pointer)) = (self.brush_mm, response.hover_pos()) {
             let points = (radius / self.view.mm_per_px) as f32;
             painter.circle_stroke(pointer, points.max(1.0), Line::new(1.5, Color32::from_white_alpha(200)));
@@ -389,6 +397,7 @@ mod tests {
             slice_mm: 0.5,
             has_letters: true,
             title: String::new(),
+            sides: [""; 2],
         };
         let size = [400.0, 300.0];
         let at = |v: SliceView, p| v.world_from_pixel(size, scene.convention, scene.cursor_ras).apply(p);

@@ -30,6 +30,10 @@ pub(super) struct Panel {
     shows_difference: bool,
     /// Where before ends and after begins, 0..=1 of the width.
     divider: f32,
+    /// Whether panes show the original beside the restored image.
+    pub(super) compares: bool,
+    /// Where one ends and the other begins, 0..=1 of the width of a pane.
+    pub(super) pane_divider: f64,
 }
 
 impl Default for Panel {
@@ -41,6 +45,8 @@ impl Default for Panel {
             pictures: None,
             shows_difference: false,
             divider: 0.5,
+            compares: false,
+            pane_divider: 0.5,
         }
     }
 }
@@ -299,6 +305,18 @@ impl App {
                     .labelled_by(label.id)
                     .on_hover_text("Fades the layer over what lies below it");
             });
+        }
+        if self.document.compared().is_some() {
+            let help = crate::commands::action(Command::ToggleCompare).help;
+            ui.checkbox(&mut self.restore.compares, "Before and after in the panes").on_hover_text(help);
+            if self.restore.compares {
+                ui.horizontal(|ui| {
+                    let label = ui.label("Divider in the panes");
+                    ui.spacing_mut().slider_width = 110.0;
+                    ui.add(Slider::new(&mut self.restore.pane_divider, 0.0..=1.0).show_value(false))
+                        .labelled_by(label.id);
+                });
+            }
         }
         egui::Grid::new("provenance").num_columns(2).striped(true).show(ui, |ui| {
             for (key, value) in self.document.facts(id) {

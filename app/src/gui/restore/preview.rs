@@ -42,7 +42,12 @@ impl Run {
         let region = Region::about(whole, self.restoring.slices, ijk, SIDE);
         let before = region.cut(whole)?;
         task.at("looking at the values", 0.0)?;
-        let scale = scale_of(&self.pack.manifest, whole);
+        let frames = match &self.whole {
+            Some(image) => &image.frames,
+            None => &self.channels,
+        };
+        let scale = scale_of(&self.pack.manifest, frames);
+        self.whole = None;
         self.channels = vec![before.clone()];
         self.restoring.strength = 1.0;
         let outcome = self.on(loaded, task, |run, pipeline| {
@@ -51,7 +56,7 @@ impl Run {
             Ok(pipeline.run(case, task)?)
         })?;
         let Output::Image(restored) = outcome.output else {
-            anyhow::bail!("the pack {} answers with labels, not with a picture", self.pack.id())
+            anyhow::bail!("the pack {} does not answer with a picture", self.pack.id())
         };
         let after = restored.volume;
         let largest =
@@ -194,6 +199,7 @@ fn picture(volume: Volume, axis: usize, window: Window, colour_map: ColourMap, l
         cursor_ras: crate::document::centre_ras(&grid),
         convention: look.convention,
         interpolate: look.interpolate,
+        ..Scene::default()
     };
     let mut view = SliceView::fit(plane, bounds, [look.side_px as f64; 2]);
     view.mm_per_px /= 1.04; // without the margin

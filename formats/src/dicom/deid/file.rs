@@ -1,29 +1,22 @@
 //! Files: read, de-identified, written, and read again to see that nothing was left.
 //!
-//! The header is written anew; the bytes of the pixel data are copied as they are, whatever their compression and size.
+//! The bytes of the pixel data are copied as they are.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use dicom_core::{PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
-use dicom_object::meta::FileMetaTableBuilder;
 
 use super::value::texts;
 use super::verify::{Finding, verify};
 use super::{Deidentified, Deidentifier, Patient, ReportRow, Row};
-use crate::dicom::PixelElement;
-use crate::dicom::modules::IMPLEMENTATION;
 use crate::dicom::read::{Header, read_header};
+use crate::dicom::rewrite::{self, NewPixels};
 use crate::error::{Error, Result};
 use crate::notice::Notice;
-
-/// Bytes copied at once.
-const CHUNK: usize = 1 << 20;
 
 /// Modalities whose pictures often show names: ultrasound, photographs and videos of any kind, angiography and
 /// fluoroscopy, scanned documents and slides, digitised film, screens of other systems.
@@ -135,7 +128,7 @@ impl Deidentifier {
         let (prepared, mut outcome) = self.prepare(input)?;
         let output = place(&outcome)?;
         let Prepared { header, object } = prepared;
-        crate::atomic::write(&output, |temporary| write(&header, object, temporary))?;
+        crate::atomic::write(&output, |temporary| rewrite::write(&header, object, &NewPixels::Copied, temporary))?;
         outcome.findings = verify(self, &header, &outcome.uids, &output)?;
         Ok((output, outcome))
     }
@@ -242,161 +235,4 @@ fn pixels_of(header: &Header) -> (Pixels, Vec<Notice>) {
         notices.push(Notice::warning("deid-pixels-not-checked", format!("pixels not checked: {why}")));
     }
     (if at_risk { Pixels::NotCheckedAtRisk } else { Pixels::NotChecked }, notices)
-}
-
-/// Writes preamble, meta group, data set and pixel data.
-fn write(header: &Header, object: InMemDicomObject, path: &Path) -> Result<()> {
-    let io = || Error::io(path, "write");
-    let file = File::create(path).map_err(io())?;
-    let mut out = BufWriter::with_capacity(CHUNK, file);
-    // 128 bytes in which programs and anything else can hide (ICS-ALERT-19-162-01) become zeros.
-    out.write_all(&[0; 128]).map_err(io())?;
-    out.write_all(b"DICM").map_err(io())?;
-    let uid = |tag| object.get(tag).and_then(texts).and_then(|t| t.into_iter().next()).unwrap_or_default();
-    let meta = FileMetaTableBuilder::new()
-        .media_storage_sop_class_uid(uid(tags::SOP_CLASS_UID))
-        .media_storage_sop_instance_uid(uid(tags::SOP_INSTANCE_UID))
-        .transfer_syntax(&header.transfer_syntax_uid)
-        .implementation_class_uid(IMPLEMENTATION)
-        .implementation_version_name(concat!("INSULA_", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|e| refused(path, &e))?;
-    meta.write(&mut out).map_err(|e| refused(path, &e))?;
-    let is_deflated = [uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, uids::JPIP_REFERENCED_DEFLATE]
-        .contains(&header.transfer_syntax_uid.as_str());
-    if is_deflated {
-        let mut deflater = flate2::write::DeflateEncoder::new(&mut out, flate2::Compression::default());
-        write_data_set(header, object, &mut deflater)?;
-        deflater.finish().map_err(io())?;
-    } else {
-        write_data_set(header, object, &mut out)?;
-    }
-    out.flush().map_err(io())
-}
-
-fn refused(path: &Path, error: &dyn std::error::Error) -> Error {
-    Error::unsupported(
-        path,
-        format!("a value that cannot be written ({error})"),
-        "values of PS3.5",
-        "Export the file again as Explicit VR Little Endian",
-    )
-}
-
-fn write_data_set(header: &Header, object: InMemDicomObject, out: &mut dyn Write) -> Result<()> {
-    let path = &header.path;
-    // Only how elements are written is taken from this: compression happens around it.
-    let uid = match (header.encoding.explicit_vr, header.encoding.big_endian) {
-        (true, true) => "1.2.840.10008.1.2.2",
-        (false, false) => uids::IMPLICIT_VR_LITTLE_ENDIAN,
-        _ => uids::EXPLICIT_VR_LITTLE_ENDIAN,
-    };
-    let meta = FileMetaTableBuilder::new().transfer_syntax(uid).build().map_err(|e| refused(path, &e))?;
-    let mut bytes = Vec::new();
-    object.with_exact_meta(meta).write_dataset(&mut bytes).map_err(|e| refused(path, &e))?;
-    out.write_all(&bytes).map_err(Error::io(path, "write"))?;
-    match &header.pixels {
-        Some(pixels) => copy_pixels(header, pixels, out),
-        None => Ok(()),
-    }
-}
-
-fn copy_pixels(header: &Header, pixels: &PixelElement, out: &mut dyn Write) -> Result<()> {
-    let path = &header.path;
-    let encoding = header.encoding;
-    let value = pixel_value(header, pixels)?;
-    // Values have an even length (PS3.5 7.1.1); some writers forget that.
-    let padding = pixels.len.is_some() && value.1 % 2 == 1;
-    let declared = match pixels.len {
-        None => u32::MAX,
-        Some(_) => {
-            u32::try_from(value.1 + u64::from(padding)).ok().filter(|&n| n < u32::MAX).ok_or_else(|| {
-                Error::malformed(
-                    path,
-                    format!("pixel data of {} bytes", value.1),
-                    "less than 4 GiB, not compressed",
-                )
-            })?
-        }
-    };
-    let mut head = Vec::with_capacity(12);
-    let two = |n: u16| if encoding.big_endian { n.to_be_bytes() } else { n.to_le_bytes() };
-    let four = |n: u32| if encoding.big_endian { n.to_be_bytes() } else { n.to_le_bytes() };
-    head.extend(two(pixels.tag.group()));
-    head.extend(two(pixels.tag.element()));
-    if encoding.explicit_vr {
-        head.extend(pixels.vr.to_bytes());
-        head.extend([0, 0]);
-    }
-    head.extend(four(declared));
-    let io = || Error::io(path, "write");
-    out.write_all(&head).map_err(io())?;
-    copy(header, value, &mut |piece| out.write_all(piece).map_err(io()))?;
-    if padding {
-        out.write_all(&[0]).map_err(io())?;
-    }
-    if pixels.len.is_none() {
-        // Sequence delimitation item: (FFFE,E0DD), of no length.
-        out.write_all(&[0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0]).map_err(io())?;
-    }
-    Ok(())
-}
-
-/// Start and length of the pixel data's value in the data set. Of encapsulated data: all items, without the
-/// delimiter.
-pub(super) fn pixel_value(header: &Header, pixels: &PixelElement) -> Result<(u64, u64)> {
-    let total = header.data_len();
-    let mut reader = header.reader()?;
-    if let Some(len) = pixels.len {
-        if pixels.start.checked_add(len).is_none_or(|end| end > total) {
-            return Err(Error::malformed(
-                &header.path,
-                format!("{} bytes of pixel data", total.saturating_sub(pixels.start)),
-                format!("{len}"),
-            ));
-        }
-        return Ok((pixels.start, len));
-    }
-    // Items (FFFE,E000) with a length each; encapsulated data are little endian (PS3.5 A.4).
-    let mut at = pixels.start;
-    loop {
-        let mut head = [0; 8];
-        if total.saturating_sub(at) < 8 {
-            // The delimiter is missing; every fragment is there.
-            return Ok((pixels.start, at - pixels.start));
-        }
-        reader.read_at(at, &mut head)?;
-        let [a, b, c, d, l0, l1, l2, l3] = head;
-        let len = u64::from(u32::from_le_bytes([l0, l1, l2, l3]));
-        match [a, b, c, d] {
-            [0xfe, 0xff, 0xdd, 0xe0] => return Ok((pixels.start, at - pixels.start)),
-            [0xfe, 0xff, 0x00, 0xe0] if at + 8 + len <= total => at += 8 + len,
-            _ => {
-                return Err(Error::malformed(
-                    &header.path,
-                    format!("compressed pixel data broken at byte {at} of the data set"),
-                    "whole fragments (PS3.5 A.4)",
-                ));
-            }
-        }
-    }
-}
-
-/// Hands a piece of the data set over in chunks.
-pub(super) fn copy(
-    header: &Header,
-    (start, len): (u64, u64),
-    take: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let mut buffer = vec![0; usize::try_from(len).unwrap_or(CHUNK).min(CHUNK)];
-    let mut reader = header.reader()?;
-    let mut done = 0;
-    while done < len {
-        let count = usize::try_from(len - done).unwrap_or(CHUNK).min(CHUNK);
-        let Some(piece) = buffer.get_mut(..count) else { break };
-        reader.read_at(start + done, piece)?;
-        take(piece)?;
-        done += count as u64;
-    }
-    Ok(())
 }

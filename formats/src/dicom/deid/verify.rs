@@ -11,11 +11,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::clean::{Identities, is_all_known};
-use super::file::{copy, pixel_value};
 use super::row::Action;
 use super::value::{is_text, texts};
 use super::{Deidentifier, walk};
 use crate::dicom::read::{Header, read_header};
+use crate::dicom::rewrite::{copy, pixel_value};
 use crate::error::{Error, Result};
 
 /// Something in a written file that should not be there. Never tells a value.

@@ -138,7 +138,7 @@ impl PixelLayout {
     }
 
     /// Bits of one uncompressed frame as stored. Subsampled colours share their differences.
-    pub(super) fn stored_frame_bits(&self) -> u64 {
+    pub(in crate::dicom) fn stored_frame_bits(&self) -> u64 {
         let pixels = self.frame_pixels() as u64;
         let samples = match self.photometric {
             Photometric::YbrFull422 | Photometric::YbrPartial422 => pixels * 2,

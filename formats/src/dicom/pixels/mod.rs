@@ -28,6 +28,8 @@ pub use layout::{Photometric, PixelLayout, SampleType};
 pub use overlay::Overlay;
 pub use values::{Lut, Modality, Padding, Palette, Voi, VoiFunction, VoiWindow};
 
+pub(super) use self::rle::unpack as unpack_rle;
+
 use self::fragments::FrameTable;
 use self::syntax::Codec;
 use super::read::{Header, read_header};

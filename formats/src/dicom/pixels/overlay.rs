@@ -128,7 +128,7 @@ impl Instance {
     /// Those of [`Instance::frame_into`], for overlays inside the pixels.
     pub fn overlay_mask(&self, overlay: &Overlay, n: usize) -> Result<Option<Vec<u8>>> {
         let layout = *self.layout();
-        let Some(frame) = frame_of(overlay, n) else { return Ok(None) };
+        let Some(frame) = overlay.frame_of(n) else { return Ok(None) };
         let mut mask = vec![0_u8; layout.frame_pixels()];
         match &overlay.source {
             Source::Bits(bytes) => {
@@ -177,10 +177,25 @@ impl Instance {
     }
 }
 
-/// The overlay's own frame for a frame of the image (PS3.3 C.9.3).
-fn frame_of(overlay: &Overlay, n: usize) -> Option<usize> {
-    if overlay.frames == 1 && overlay.first_frame == 0 {
-        return Some(0);
+impl Overlay {
+    /// The overlay's own frame for frame `n` of the image, counted from 0 (PS3.3 C.9.3); none when it does not belong to it.
+    #[must_use]
+    pub fn frame_of(&self, n: usize) -> Option<usize> {
+        if self.frames == 1 && self.first_frame == 0 {
+            return Some(0);
+        }
+        n.checked_sub(self.first_frame).filter(|f| *f < self.frames)
     }
-    n.checked_sub(overlay.first_frame).filter(|f| *f < overlay.frames)
+
+    /// Its own data, the lowest bit of each byte first; none for overlays inside the pixels.
+    #[must_use]
+    pub fn bits(&self) -> Option<&[u8]> {
+        if let Source::Bits(bytes) = &self.source { Some(bytes) } else { None }
+    }
+
+    /// The bit of the pixels that it lies in; none for overlays with their own data.
+    #[must_use]
+    pub fn bit_in_pixels(&self) -> Option<u32> {
+        if let Source::InPixels(bit) = self.source { Some(bit) } else { None }
+    }
 }

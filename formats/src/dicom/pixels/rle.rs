@@ -39,7 +39,7 @@ pub(super) fn decode<T: Sample>(
 }
 
 /// PackBits into every `step`-th byte; how many were written.
-fn unpack(segment: &[u8], out: &mut [u8], step: usize, pixels: usize) -> usize {
+pub(in crate::dicom) fn unpack(segment: &[u8], out: &mut [u8], step: usize, pixels: usize) -> usize {
     let mut rest = segment;
     let mut done = 0;
     let mut slots = out.iter_mut().step_by(step.max(1));

@@ -116,6 +116,7 @@ def export(model: Mayor, folder: Path, half: bool = False) -> None:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer, about shapes that are dynamic all the same (tested)
             path = folder / f"{name}.onnx"
+            graph.eval()  # the exporter puts the mode of the whole tree back to that of its root
             torch.onnx.export(graph, tuple(arguments), str(path), input_names=inputs, output_names=outputs,
                               dynamic_axes=axes, opset_version=OPSET, dynamo=False)
         if half:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -30,6 +29,19 @@ citation = "After the idea of Qin et al., Mask is All You Need, ACM Multimedia 2
 """
 
 
+LONG_SIDE, TILE_OVERLAP = 1024, 160
+TILES = f"""
+[input]
+axes = "stored"
+[[input.channel]]
+name = "picture"
+
+# The network's picture is at most this large; larger ones are seen smaller, and in tiles where small print matters.
+[tiles]
+patch = [1, {LONG_SIDE}, {LONG_SIDE}]
+"""
+
+
 def table(name: str, values: dict) -> str:
     def text(v) -> str:
         if isinstance(v, bool):
@@ -43,8 +55,11 @@ def table(name: str, values: dict) -> str:
 
 def preset(config: Config) -> str:
     """The pack's settings: the network, the thresholds of detection, what redaction changes of them."""
-    return (HEAD + table("network", config.to_dict()) + table("detect", asdict(Settings()))
-            + table("redact", {"score": REDACTION.score, "margin_px": MARGIN[0], "margin_of_height": MARGIN[1]}))
+    s = Settings()
+    output = {"activation": "text", "score": s.score, "proposals": s.proposals, "detections": s.detections,
+              "redact_score": REDACTION.score, "margin_px": MARGIN[0], "margin_of_height": MARGIN[1],
+              "long_side": LONG_SIDE, "tile_overlap": TILE_OVERLAP}
+    return HEAD + TILES + table("output", output) + table("network", config.to_dict())
 
 
 def main() -> None:

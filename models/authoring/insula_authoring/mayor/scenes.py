@@ -253,8 +253,8 @@ def finish(rng: np.random.Generator, kind: str, canvas: Canvas) -> Scene:
     h, w = canvas.size
     small = min((_height(q) for q in canvas.polygons), default=99)
     if rng.uniform() < 0.3:
-        sigma = rng.uniform(0.3, min(1.4, 0.09 * small))
-        p = ndimage.gaussian_filter(p, (sigma, sigma, 0)) if sigma > 0.3 else p
+        sigma = rng.uniform(0.3, max(0.3, min(1.4, 0.09 * small)))
+        p = ndimage.gaussian_filter(p, (sigma, sigma, 0))
     if rng.uniform() < 0.15:
         p = 255 * (p.clip(0, 255) / 255) ** f(rng.uniform(0.6, 1.6))
     if rng.uniform() < 0.25:

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-use crate::checkpoint::{Checkpoint, NamedTensor};
+use super::{Checkpoint, NamedTensor};
 use crate::error::{Error, Result};
 
 /// Names listed in one message before it ends with a count.
@@ -46,11 +46,11 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Compares a checkpoint with the tensors a configuration needs.
+/// Compares a checkpoint with the tensors a configuration of `network` needs.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] listing every tensor that is missing, superfluous, of another shape or not finite.
-pub fn check(expected: &[(String, Vec<usize>)], checkpoint: &Checkpoint) -> Result<()> {
+pub fn check(expected: &[(String, Vec<usize>)], checkpoint: &Checkpoint, network: &str) -> Result<()> {
     let found: HashMap<&str, &NamedTensor> =
         checkpoint.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
     let (mut missing, mut misshapen, mut unusable) = (Vec::new(), Vec::new(), Vec::new());
@@ -92,7 +92,7 @@ pub fn check(expected: &[(String, Vec<usize>)], checkpoint: &Checkpoint) -> Resu
     Err(Error::checkpoint(
         &checkpoint.path,
         format!("tensors {}", complaints.join("; ")),
-        format!("the {} tensors of the chosen MAXIM configuration", expected.len()),
+        format!("the {} tensors of the chosen {network} configuration", expected.len()),
         "Choose the variant the weights were trained with, or other weights",
     ))
 }

@@ -1,6 +1,8 @@
 //! What the tests share: where things lie, how the program is run, and how a test says that it was skipped.
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
+pub mod nets;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;

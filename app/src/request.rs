@@ -48,7 +48,7 @@ pub enum Request {
     /// Segment cases without a window.
     Batch(Batch),
     /// Make a pack from a checkpoint.
-    ImportPack(Import),
+    ImportPack(Box<Import>),
     /// Install a pack folder.
     InstallPack {
         /// The folder.

@@ -317,14 +317,38 @@ fn tensor_shape(bytes: &[u8]) -> Result<Option<Vec<i64>>, Malformed> {
 mod tests {
     use super::*;
 
-    fn field(number: u8, content: &[u8]) -> Vec<u8> {
-        let mut out = match number {
-            ..16 => vec![number << 3 | 2],
-            _ => vec![0x80 | (number << 3 | 2), number >> 4],
-        };
-        out.push(u8::try_from(content.len()).unwrap());
+    fn varint(mut n: usize, out: &mut Vec<u8>) {
+        while n > 127 {
+            out.push((n & 127) as u8 | 128);
+            n >>= 7;
+        }
+        out.push(n as u8);
+    }
+
+    fn field(number: usize, content: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        varint(number << 3 | 2, &mut out);
+        varint(content.len(), &mut out);
         out.extend_from_slice(content);
         out
+    }
+
+    /// A node of an operator and a set, with further fields.
+    fn node(op: &str, domain: &str, rest: &[u8]) -> Vec<u8> {
+        field(1, &[field(4, op.as_bytes()), field(7, domain.as_bytes()), rest.to_vec()].concat())
+    }
+
+    /// A function of a set, made of nodes (written as those of a graph).
+    fn function(name: &str, nodes: &[Vec<u8>]) -> Vec<u8> {
+        // Nodes are field 7 of functions and field 1 of graphs.
+        let body = nodes.iter().flat_map(|n| field(7, n.split_at(n.len() - payload(n)).1));
+        field(25, &[field(1, name.as_bytes()), field(10, b"own"), body.collect()].concat())
+    }
+
+    /// Length of the content of a field whose key is one byte.
+    fn payload(field: &[u8]) -> usize {
+        let head = field[1..].iter().position(|b| b & 128 == 0).unwrap() + 2;
+        field.len() - head
     }
 
     fn check(model: &[u8]) -> Result<()> {
@@ -361,6 +385,80 @@ mod tests {
     fn rubbish_is_refused() {
         for bad in [&b"not onnx at all"[..], b"", &[0xff; 40], &[7 << 3 | 2, 200]] {
             check(bad).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn operators_from_elsewhere_are_refused_wherever_they_hide() {
+        let standard =
+            [node("Conv", "", b""), node("Gelu", "com.microsoft", b""), node("Scaler", "ai.onnx.ml", b"")];
+        check(&field(7, &standard.concat())).unwrap();
+        let says = |model: &[u8], word: &str| {
+            let message = check(model).unwrap_err().to_string();
+            assert!(message.contains(word), "{message}");
+        };
+        let custom = node("Evil", "my.custom.ops", b"");
+        says(&field(7, &custom), "“my.custom.ops”");
+        // In a branch of an If in a branch of an If: attribute 6 is a graph.
+        let branch = |inner: &[u8]| node("If", "", &field(5, &field(6, inner)));
+        says(&field(7, &branch(&branch(&custom))), "“my.custom.ops”");
+        says(
+            &[field(7, &node("f", "own", b"")), function("f", std::slice::from_ref(&custom))].concat(),
+            "“my.custom.ops”",
+        );
+        says(&field(7, &node("f", "own", b"")), "“own”");
+        says(&[field(7, &node("g", "own", b"")), function("f", &[])].concat(), "“own”");
+        for op in ["EPContext", "PythonOp", "ATen"] {
+            says(&field(7, &node(op, "com.microsoft", b"")), op);
+        }
+    }
+
+    #[test]
+    fn what_grows_without_measure_is_refused() {
+        // Each function calls the next ten times: a kilobyte stands for a hundred million nodes.
+        let mut model = field(7, &node("f0", "own", b""));
+        for n in 0..8 {
+            let call = node(&format!("f{}", n + 1), "own", b"");
+            model.extend(function(&format!("f{n}"), &vec![call; 10]));
+        }
+        model.extend(function("f8", &[node("Relu", "", b"")]));
+        assert!(model.len() < 4096);
+        assert!(check(&model).unwrap_err().to_string().contains("200000 nodes"));
+        let circle = [
+            field(7, &node("a", "own", b"")),
+            function("a", &[node("b", "own", b"")]),
+            function("b", &[node("a", "own", b"")]),
+        ];
+        assert!(check(&circle.concat()).unwrap_err().to_string().contains("calls itself"));
+        // Graphs inside graphs count as they are.
+        let many = node("Relu", "", b"").repeat(NODE_LIMIT as usize + 1);
+        let inside = field(7, &node("Loop", "", &field(5, &field(6, &many))));
+        assert!(check(&inside).unwrap_err().to_string().contains("200000 nodes"));
+        let mut deep = node("Relu", "", b"");
+        for _ in 0..40 {
+            deep = node("If", "", &field(5, &field(6, &deep)));
+        }
+        check(&field(7, &deep)).unwrap_err();
+    }
+
+    #[test]
+    fn arrays_that_no_memory_holds_are_refused() {
+        let shape = |n: i64| {
+            let raw: Vec<u8> = [n, 1 << 20].iter().flat_map(|v| v.to_le_bytes()).collect();
+            [vec![2 << 3, 7], field(8, b"s"), field(9, &raw)].concat()
+        };
+        let fill = |op: &str, inputs: &[&str]| {
+            node(op, "", &inputs.iter().flat_map(|i| field(1, i.as_bytes())).collect::<Vec<_>>())
+        };
+        for (op, inputs) in [("ConstantOfShape", &["s"][..]), ("Expand", &["x", "s"]), ("Tile", &["x", "s"])]
+        {
+            let model = |n| field(7, &[fill(op, inputs), field(5, &shape(n))].concat());
+            check(&model(1024)).unwrap();
+            assert!(check(&model(1 << 20)).unwrap_err().to_string().contains("2³¹"), "{op}");
+            // The same as a constant node.
+            let constant =
+                node("Constant", "", &[field(2, b"s"), field(5, &field(5, &shape(1 << 40)))].concat());
+            check(&field(7, &[constant, fill(op, inputs)].concat())).unwrap_err();
         }
     }
 }

@@ -7,6 +7,7 @@ mod dicom_files;
 mod driver;
 mod graphics;
 mod loading;
+mod plain;
 mod recovery;
 mod restore;
 mod series;

@@ -205,7 +205,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         Verb::List { json } => return list(*json, context),
         Verb::Show { id, json } => return show(id, *json),
         Verb::Import(a) if a.is_plain() => return import_plain(a, a.plain.answers(), context),
-        Verb::Import(a) => Request::ImportPack(Import {
+        Verb::Import(a) => Request::ImportPack(Box::new(Import {
             preset: a.preset.clone(),
             task: a.task,
             variant: a.variant.clone(),
@@ -217,7 +217,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             attention_scale: a.attention_scale.clone(),
             overwrite: a.overwrite,
             ..Import::of(a.checkpoint.clone(), a.family.as_deref().unwrap_or("segformer3d"))
-        }),
+        })),
         Verb::Install { folder, overwrite } => {
             Request::InstallPack { folder: folder.clone(), overwrite: *overwrite }
         }

@@ -59,6 +59,11 @@ impl Findings {
 }
 
 impl App {
+    /// The last answer that is neither labels nor an image.
+    pub fn findings(&self) -> Option<&Findings> {
+        self.findings.as_ref()
+    }
+
     /// An answer came back.
     pub(super) fn found(&mut self, ctx: &Context, found: Findings) {
         if self.document.scene.layer(found.source).is_none() {
@@ -87,7 +92,7 @@ impl App {
         self.findings = Some(found);
     }
 
-    /// The answer, below the packs. It goes when its image goes.
+    /// The answer, above the packs. It goes when its image goes.
     pub(super) fn findings_ui(&mut self, ui: &mut Ui) {
         let gone = self.findings.as_ref().is_some_and(|f| self.document.scene.layer(f.source).is_none());
         if gone {
@@ -96,7 +101,6 @@ impl App {
         let Some(found) = &self.findings else { return };
         let mut goes_to = None;
         let mut clears = false;
-        ui.separator();
         ui.horizontal(|ui| {
             ui.label(RichText::new(&found.pack).strong());
             clears = ui.small_button("Clear").on_hover_text("Forget this answer").clicked();
@@ -133,6 +137,7 @@ impl App {
         for notice in &found.notices {
             ui.weak(&notice.message);
         }
+        ui.separator();
         if let Some(ras) = goes_to {
             self.document.move_cursor(ras);
         }

@@ -72,6 +72,8 @@ impl App {
         if self.packs.is_empty() {
             ui.weak("Looking for packs…");
         }
+        // What was asked for comes first.
+        self.findings_ui(ui);
         let layer = self.document.active_image();
         for n in 0..self.packs.len() {
             // Those that restore have a page of their own.
@@ -99,7 +101,6 @@ impl App {
             ui.label(format!("{}: {:.1} s on {}", last.pack, last.seconds, last.provider));
             ui.weak(&last.why);
         }
-        self.findings_ui(ui);
         ui.add_space(8.0);
         ui.weak("Drop a scan here to open and segment it in one step.");
         self.models.place = Some(egui::Rect::from_min_max(before, ui.max_rect().max));
@@ -130,7 +131,12 @@ impl App {
                 "{} · {} {} · {} · {}",
                 info.family,
                 info.labels,
-                if info.answer.is_some() { "classes" } else { "structures" },
+                match (info.answer.is_some(), info.labels) {
+                    (true, 1) => "class",
+                    (true, _) => "classes",
+                    (false, 1) => "structure",
+                    (false, _) => "structures",
+                },
                 info.channels.join(" + "),
                 info.licence
             ));

@@ -251,7 +251,7 @@ impl Form {
                 ui.end_row();
                 if let Some(question) = wanted(q.option).filter(|_| answer.is_none()) {
                     ui.label("");
-                    ui.add(egui::Label::new(RichText::new(question.as_str()).small().weak()).wrap());
+                    ui.add(egui::Label::new(RichText::new(question.as_str()).small()).wrap());
                     ui.end_row();
                 }
             }

@@ -18,6 +18,9 @@ const SIDE_PX: f64 = 420.0;
 /// Pixels of the line of text above the slices.
 const HEAD: u32 = 18;
 
+/// Axis and number of a slice.
+type Place = (char, usize);
+
 /// Draws the picture and writes it as PNG, atomically.
 ///
 /// # Errors
@@ -35,7 +38,7 @@ pub fn write_png(
 /// The picture.
 pub fn draw(volume: &Volume, detected: &Detected, title: &str, is_picture: bool) -> RgbImage {
     // Boxes by slice, in the order of their best: none of pictures, and of volumes of one slice.
-    let mut slices: Vec<(Option<(char, usize)>, Vec<&FoundBox>)> = Vec::new();
+    let mut slices: Vec<(Option<Place>, Vec<&FoundBox>)> = Vec::new();
     for b in &detected.boxes {
         let key = b.slice.map(|s| (s.axis, s.index));
         match slices.iter_mut().find(|(k, _)| *k == key) {
@@ -70,7 +73,7 @@ pub fn draw(volume: &Volume, detected: &Detected, title: &str, is_picture: bool)
 }
 
 /// One slice with its boxes.
-fn tile(volume: &Volume, slice: Option<(char, usize)>, boxes: &[&FoundBox], is_picture: bool) -> RgbImage {
+fn tile(volume: &Volume, slice: Option<Place>, boxes: &[&FoundBox], is_picture: bool) -> RgbImage {
     let ras = Ras::new(volume);
     let (low, high) = auto_window(&ras);
     let grid = &volume.grid;

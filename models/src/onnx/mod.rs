@@ -4,6 +4,7 @@
 //! bytes of the file. Message and field numbers: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3>.
 
 mod builder;
+pub mod embed;
 mod protobuf;
 pub mod reader;
 pub(crate) mod wire;

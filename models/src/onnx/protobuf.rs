@@ -1,4 +1,6 @@
-//! Protocol Buffers on the wire, writing only (<https://protobuf.dev/programming-guides/encoding/>).
+//! Protocol Buffers on the wire, writing (reading: [`super::wire`]; <https://protobuf.dev/programming-guides/encoding/>).
+
+use super::wire::Value;
 
 /// A message under construction.
 #[derive(Default)]
@@ -6,6 +8,7 @@ pub struct Message(Vec<u8>);
 
 const VARINT: u64 = 0;
 const LENGTH_DELIMITED: u64 = 2;
+const FIXED_64: u64 = 1;
 const FIXED_32: u64 = 5;
 
 impl Message {
@@ -36,6 +39,19 @@ impl Message {
     /// A message inside this one.
     pub fn message(&mut self, field: u64, value: &Self) {
         self.bytes(field, &value.0);
+    }
+
+    /// A field as it was read.
+    pub fn copy(&mut self, field: u32, value: Value<'_>) {
+        let field = u64::from(field);
+        match value {
+            Value::Int(n) => self.int(field, n.cast_signed()),
+            Value::Bytes(bytes) => self.bytes(field, bytes),
+            Value::Fixed(bytes) => {
+                self.varint(field << 3 | if bytes.len() == 8 { FIXED_64 } else { FIXED_32 });
+                self.0.extend(bytes);
+            }
+        }
     }
 
     /// Whole numbers, packed.

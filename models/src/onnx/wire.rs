@@ -11,8 +11,8 @@ pub enum Value<'a> {
     Int(u64),
     /// Text, bytes, a message or packed numbers.
     Bytes(&'a [u8]),
-    /// Numbers of fixed width, which nobody here asks for.
-    Fixed,
+    /// A number of 4 or 8 bytes, little-endian.
+    Fixed(&'a [u8]),
 }
 
 /// The fields of a message in the order of the file: numbers and values. Ends after the first error.
@@ -29,12 +29,12 @@ impl<'a> Fields<'a> {
         let key = u32::try_from(varint(&mut self.0)?).map_err(|_| Malformed)?;
         let value = match key & 7 {
             0 => Value::Int(varint(&mut self.0)?),
-            1 => take(&mut self.0, 8).map(|_| Value::Fixed)?,
+            1 => Value::Fixed(take(&mut self.0, 8)?),
             2 => {
                 let len = usize::try_from(varint(&mut self.0)?).map_err(|_| Malformed)?;
                 Value::Bytes(take(&mut self.0, len)?)
             }
-            5 => take(&mut self.0, 4).map(|_| Value::Fixed)?,
+            5 => Value::Fixed(take(&mut self.0, 4)?),
             _ => return Err(Malformed),
         };
         Ok((key >> 3, value))

@@ -151,7 +151,8 @@ impl Graph {
         }
         let [black, white] = self.range;
         let is_range = black.is_finite() && white.is_finite() && black < white;
-        if !is_range || !(self.seen > 0.0 && self.seen <= 1.0) || !self.fill.is_finite() {
+        let is_part = self.seen > 0.0 && self.seen <= 1.0;
+        if !(is_range && is_part && self.fill.is_finite()) {
             return wrong(
                 format!("range = {:?}, seen = {}, fill = {}", self.range, self.seen, self.fill),
                 "black below white, a part from above 0 to 1, and a number",

@@ -12,6 +12,7 @@ use super::draft::{self, Missing};
 use crate::catalog::{place_folder, write_file};
 use crate::error::{Error, Result};
 use crate::manifest::{FileEntry, Manifest, Origin, Role, is_id};
+use crate::onnx::embed::embedded;
 use crate::onnx::reader::{self, Summary};
 use crate::onnx_check::refuse_outside_data;
 use crate::pack::{self, ModelPack, sha256_hex};
@@ -70,7 +71,7 @@ fn look_into(path: &Path, bytes: &[u8], answers: &Answers, id: &str) -> Result<L
     let kind = answers.kind.unwrap_or_else(|| draft::guess(&summary));
     let told = Answers { kind: Some(kind), ..answers.clone() }.read()?;
     let known = told.or(description).or(of_metadata(&summary));
-    let draft = draft::draft(kind, &summary, known, id).map_err(|(found, expected)| {
+    let draft = draft::draft(kind, &summary, &known, id).map_err(|(found, expected)| {
         Error::pack(path, found, expected, "Answer otherwise, or export the model again")
     })?;
     Ok(Look {
@@ -105,7 +106,7 @@ fn of_metadata(summary: &Summary) -> Description {
     }
 }
 
-/// A plain file of a length that an ONNX file may have.
+/// A plain file of a length that an ONNX file may have, with the weights that lie beside it.
 fn read(path: &Path) -> Result<Vec<u8>> {
     let data = std::fs::symlink_metadata(path).map_err(formats::Error::io(path, "open"))?;
     if !data.is_file() || data.len() > SIZE_LIMIT {
@@ -116,7 +117,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
             "Name the file itself",
         ));
     }
-    Ok(std::fs::read(path).map_err(formats::Error::io(path, "read"))?)
+    let bytes = std::fs::read(path).map_err(formats::Error::io(path, "read"))?;
+    Ok(embedded(path, &bytes)?.unwrap_or(bytes))
 }
 
 /// Makes a pack of the file at `path`. The pack folder appears whole or not at all.

@@ -20,7 +20,9 @@ mod draft;
 mod fit;
 mod graph;
 pub mod import;
+mod inputs;
 mod rules;
+mod sections;
 
 use std::time::Instant;
 

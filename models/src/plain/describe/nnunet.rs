@@ -119,7 +119,7 @@ fn of_plans(plans: &Value, c: &Value, remarks: &mut Vec<String>) -> Description 
     match intensity(plans, c) {
         Some(steps) => told.intensity = Some((steps, PLANS)),
         None => {
-            remarks.push("plans.json: its normalization_schemes are not among those known here".to_owned())
+            remarks.push("plans.json: its normalization_schemes are not among those known here".to_owned());
         }
     }
     told.overlap = Some((0.5, PLANS));

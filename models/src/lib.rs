@@ -23,6 +23,8 @@ pub mod pipeline;
 pub mod restorer;
 pub mod segformer3d;
 pub mod segmenter;
+mod weights;
+pub mod xdecoder;
 
 pub use catalog::Catalog;
 pub use error::{Error, Result};

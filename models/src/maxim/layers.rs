@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use super::config::Config;
-use super::weights::Weights;
 use crate::onnx::{Attribute, Builder};
+use crate::weights::Weights;
 
 /// Added to the variance in layer norms.
 const EPSILON: f32 = 1e-6;

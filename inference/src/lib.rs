@@ -29,6 +29,7 @@ pub mod postprocess;
 pub mod provider;
 pub mod reorient;
 pub mod resample;
+pub mod resize;
 pub mod runtime;
 pub mod threads;
 pub mod tiles;

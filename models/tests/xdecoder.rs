@@ -7,5 +7,9 @@
 mod common;
 #[path = "xdecoder/golden.rs"]
 mod golden;
+#[path = "xdecoder/post.rs"]
+mod post;
 #[path = "xdecoder/small.rs"]
 mod small;
+#[path = "xdecoder/tokens.rs"]
+mod tokens;

@@ -19,13 +19,16 @@ mod decoder;
 mod image;
 mod memory;
 mod pixel_decoder;
+pub mod postprocess;
 mod rows;
 mod text;
+pub mod tokens;
 mod winograd;
 
 pub use config::{Backbone, Config};
 use memory::ports;
 use rows::Rows;
+pub use tokens::Tokenizer;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;

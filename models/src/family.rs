@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use formats::{Grid, Image, LabelMap, Notice, Task, Volume};
+use inference::engine::{Engine, Model};
 use inference::net::{Net, Port};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Role};
 use crate::pack::ModelPack;
+use crate::prompter::{self, Found, PromptFamily, Prompting};
 use crate::restorer::{self, Restored, Restorer};
 use crate::segmenter::{self, PatchSegmenter};
 
@@ -24,6 +26,16 @@ pub trait Family: Sync {
 
     /// What a manifest of this family must not say, as `(found, expected)`; `None` when all is well.
     fn fault(&self, manifest: &Manifest) -> Option<(String, String)>;
+
+    /// Loads what answers.
+    ///
+    /// # Errors
+    /// [`Error::Pack`] when files do not match the manifest; the engine's errors.
+    fn load(&self, pack: &ModelPack, engine: &Engine, task: &Task) -> Result<Box<dyn Net>> {
+        let bytes = pack.read(Role::Network)?;
+        crate::onnx_check::refuse_outside_data(&pack.place(), &bytes)?;
+        Ok(Box::new(engine.load(Model::Bytes(&bytes), task)?))
+    }
 
     /// Whether a loaded network has the ports and sizes the manifest states.
     ///
@@ -58,7 +70,7 @@ pub trait Family: Sync {
 }
 
 /// All families.
-pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer];
+pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer, &PromptFamily];
 
 /// The family with an identifier.
 #[must_use]
@@ -73,6 +85,8 @@ pub enum Prepared {
     Segmenter(Box<segmenter::Prepared>),
     /// Of [`Restorer`].
     Restorer(Box<restorer::Prepared>),
+    /// Of [`PromptFamily`].
+    Prompter(Box<prompter::Prepared>),
 }
 
 impl Prepared {
@@ -81,7 +95,7 @@ impl Prepared {
     pub fn input(&self) -> Option<&ndarray::Array4<f32>> {
         match self {
             Self::Segmenter(p) => p.input(),
-            Self::Restorer(_) => None,
+            Self::Restorer(_) | Self::Prompter(_) => None,
         }
     }
 
@@ -91,6 +105,7 @@ impl Prepared {
         match self {
             Self::Segmenter(p) => p.grid(),
             Self::Restorer(p) => p.grid(),
+            Self::Prompter(p) => p.grid(),
         }
     }
 }
@@ -102,6 +117,8 @@ pub enum Scored {
     Segmenter(Box<segmenter::Scored>),
     /// Of [`Restorer`].
     Restorer(Box<restorer::Scored>),
+    /// Of [`PromptFamily`].
+    Prompter(Box<prompter::Scored>),
 }
 
 /// The error for a case that went through the steps of different families.
@@ -167,6 +184,8 @@ pub struct Case {
     pub notices: Vec<Notice>,
     /// How it is restored, by packs that restore.
     pub restoring: Restoring,
+    /// What is asked of it, by packs that are prompted.
+    pub prompting: Prompting,
     /// The scale of values of the image that this one is a piece of, for packs that restore; its own when none.
     pub scale: Option<restorer::Scale>,
 }
@@ -180,6 +199,7 @@ impl Case {
             channels,
             notices: Vec::new(),
             restoring: Restoring::default(),
+            prompting: Prompting::default(),
             scale: None,
         }
     }
@@ -327,6 +347,8 @@ pub struct Finished {
     pub name: String,
     /// The result.
     pub output: Output,
+    /// What became of each prompt, by packs that are prompted.
+    pub found: Vec<Found>,
     /// What the user should know.
     pub notices: Vec<Notice>,
     /// Seconds per stage, in order.

@@ -10,6 +10,7 @@ use formats::{LabelEntry, LabelTable};
 pub use inference::normalise::Of;
 pub use inference::tiles::{Rule, Weights};
 
+pub use crate::prompter::Vocabulary;
 pub use crate::restorer::Restoration;
 
 /// The newest manifest layout this program understands.
@@ -90,6 +91,20 @@ pub struct FileEntry {
 pub enum Role {
     /// The ONNX graph with its weights inside.
     Network,
+    /// The part of a prompted network that reads text, an ONNX graph like the following.
+    Text,
+    /// The part that looks at pictures.
+    Image,
+    /// The part that finds classes.
+    Segment,
+    /// The part that finds phrases.
+    Ground,
+    /// The part that tells captions what was found.
+    Objects,
+    /// The part that writes captions.
+    Caption,
+    /// Byte pairs of the text.
+    Vocabulary,
     /// The model card.
     Card,
     /// The licence text.
@@ -391,6 +406,8 @@ pub enum Output {
         #[serde(default = "peak")]
         peak: f64,
     },
+    /// Masks of what is asked for in words.
+    Prompts(Vocabulary),
 }
 
 /// One rule of a sigmoid output.
@@ -449,6 +466,7 @@ impl Output {
             Self::Softmax { classes } => classes.len(),
             Self::Sigmoid { channels, .. } => channels.len(),
             Self::Picture { channels, .. } => *channels,
+            Self::Prompts(_) => 0,
         }
     }
 
@@ -464,13 +482,19 @@ impl Output {
         self.restoration().is_some()
     }
 
+    /// Whether masks come out of what is asked for in words.
+    #[must_use]
+    pub fn is_prompted(&self) -> bool {
+        matches!(self, Self::Prompts(_))
+    }
+
     /// Every label a voxel can get, without background, ascending.
     #[must_use]
     pub fn label_ids(&self) -> Vec<u16> {
         let mut ids: Vec<u16> = match self {
             Self::Softmax { classes } => classes.clone(),
             Self::Sigmoid { rules, .. } => rules.iter().map(|r| r.label).collect(),
-            Self::Picture { .. } => Vec::new(),
+            Self::Picture { .. } | Self::Prompts(_) => Vec::new(),
         };
         ids.sort_unstable();
         ids.dedup();
@@ -622,7 +646,7 @@ impl Manifest {
                     "at least background and one structure".to_owned(),
                 ));
             }
-            Output::Softmax { .. } => {}
+            Output::Softmax { .. } | Output::Prompts(_) => {}
             Output::Picture { channels, peak, .. } => {
                 if !(matches!(channels, 1 | 3) && *peak > 0.0 && *peak <= 100.0) {
                     return Some((
@@ -703,6 +727,9 @@ impl Manifest {
                     "64 hexadecimal digits".to_owned(),
                 ));
             }
+        }
+        if self.output.is_prompted() {
+            return None; // in parts, which the family knows
         }
         let networks = self.files.iter().filter(|f| f.role == Role::Network).count();
         (networks != 1)

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use formats::{Notice, Task};
-use inference::engine::{Engine, Model};
+use inference::engine::Engine;
 use inference::net::Net;
 use inference::provider::ProviderReport;
 
 use crate::error::{Error, Result};
 use crate::family::{Case, Estimate, Family, Finished, Limits, Output, Prepared, Scored, Timings, find};
-use crate::manifest::Role;
 use crate::pack::ModelPack;
+use crate::prompter::Found;
 
 /// The parts of a run that do not need the network. Cheap to clone and to send to other threads.
 #[derive(Clone)]
@@ -53,6 +53,8 @@ pub struct Outcome {
     pub name: String,
     /// The result, on the grid of the first input.
     pub output: Output,
+    /// What became of each prompt, by packs that are prompted.
+    pub found: Vec<Found>,
     /// What the user should know.
     pub notices: Vec<Notice>,
     /// Seconds per stage, in order.
@@ -67,6 +69,11 @@ pub struct Outcome {
     pub provenance: Provenance,
 }
 
+fn family_of(pack: &ModelPack) -> Result<&'static dyn Family> {
+    find(&pack.manifest.family)
+        .ok_or_else(|| Error::Argument(format!("unknown family {}", pack.manifest.family)))
+}
+
 impl Pipeline {
     /// Checks the pack's files and loads the network.
     ///
@@ -74,10 +81,8 @@ impl Pipeline {
     /// [`Error::Pack`] when files do not match the manifest or the network does not fit it; the engine's errors.
     pub fn open(pack: Arc<ModelPack>, engine: &Engine, limits: Limits, task: &Task) -> Result<Self> {
         task.at("Loading the model", 0.0)?;
-        let bytes = pack.read(Role::Network)?;
-        crate::onnx_check::refuse_outside_data(&pack.place(), &bytes)?;
-        let net = engine.load(Model::Bytes(&bytes), task)?;
-        Self::with_net(pack, Box::new(net), engine.runtime_version(), limits)
+        let net = family_of(&pack)?.load(&pack, engine, task)?;
+        Self::with_net(pack, net, engine.runtime_version(), limits)
     }
 
     /// A pipeline over a given network: for tests, and for networks made elsewhere.
@@ -90,8 +95,7 @@ impl Pipeline {
         runtime_version: impl Into<String>,
         limits: Limits,
     ) -> Result<Self> {
-        let family = find(&pack.manifest.family)
-            .ok_or_else(|| Error::Argument(format!("unknown family {}", pack.manifest.family)))?;
+        let family = family_of(&pack)?;
         family.fits(&pack, net.as_ref())?;
         let provenance = Provenance {
             pack: pack.id().to_owned(),
@@ -108,6 +112,11 @@ impl Pipeline {
     #[must_use]
     pub fn steps(&self) -> &Steps {
         &self.steps
+    }
+
+    /// The network, for those who ask more of it than a case.
+    pub fn net(&mut self) -> &mut dyn Net {
+        self.net.as_mut()
     }
 
     /// The provider really used, and why.
@@ -180,12 +189,13 @@ impl Steps {
     /// # Errors
     /// As there.
     pub fn finish(&self, scored: Scored, task: &Task) -> Result<Outcome> {
-        let Finished { name, mut output, notices, timings, tiles, estimated_bytes } =
+        let Finished { name, mut output, found, notices, timings, tiles, estimated_bytes } =
             self.family.finish(&self.pack, scored, task)?;
         self.provenance.write_to(output.facts_mut());
         Ok(Outcome {
             name,
             output,
+            found,
             notices,
             timings,
             tiles,

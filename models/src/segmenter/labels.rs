@@ -18,7 +18,7 @@ impl Table {
         match output {
             Output::Softmax { classes } => Self::Largest(classes.clone()),
             // `PatchSegmenter::fault` lets no such pack through.
-            Output::Picture { .. } => Self::Largest(Vec::new()),
+            Output::Picture { .. } | Output::Prompts(_) => Self::Largest(Vec::new()),
             Output::Sigmoid { channels, threshold, rules } => {
                 let bit = |name: &String| channels.iter().position(|c| c == name).map_or(0, |n| 1u32 << n);
                 Self::Regions {

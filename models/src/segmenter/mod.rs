@@ -14,7 +14,7 @@
 mod geometry;
 mod labels;
 mod memory;
-mod values;
+pub(crate) mod values;
 
 use std::time::Instant;
 
@@ -107,8 +107,8 @@ impl Family for PatchSegmenter {
     }
 
     fn fault(&self, m: &Manifest) -> Option<(String, String)> {
-        (m.output.is_picture() || m.tiles.multiple.is_some()).then(|| {
-            let found = "a picture as output, or tiles of several sizes".to_owned();
+        (m.output.is_picture() || m.output.is_prompted() || m.tiles.multiple.is_some()).then(|| {
+            let found = "a picture or prompts as output, or tiles of several sizes".to_owned();
             (
                 found,
                 "activation = “softmax” or “sigmoid”, and no multiple: this family labels voxels".to_owned(),
@@ -353,6 +353,7 @@ impl Family for PatchSegmenter {
         Ok(Finished {
             name: common.name,
             output: Output::Labels(map),
+            found: Vec::new(),
             notices: common.notices,
             timings: common.timings,
             tiles: common.tiles,

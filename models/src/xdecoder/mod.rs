@@ -99,6 +99,17 @@ impl Part {
     }
 }
 
+impl Config {
+    /// Names of a part's inputs and outputs.
+    #[must_use]
+    pub fn port_names(&self, part: Part) -> (Vec<String>, Vec<String>) {
+        let weights = Weights::listing();
+        let graph = part.graph(Rows::new(part.name(), self, &weights, Precision::F32));
+        let names = |ports: Vec<crate::onnx::Port>| ports.into_iter().map(|p| p.name).collect();
+        (names(graph.inputs), names(graph.outputs))
+    }
+}
+
 /// Name and shape of every tensor that the graphs read, under its official name.
 #[must_use]
 pub fn expected_tensors(config: &Config) -> Vec<(String, Vec<usize>)> {
@@ -109,9 +120,10 @@ pub fn expected_tensors(config: &Config) -> Vec<(String, Vec<usize>)> {
     weights.asked()
 }
 
-/// What only training and the official program's own bookkeeping need.
+/// What is no part of the network when it runs: what training needs, and a mask that can be made again.
 fn is_idle(name: &str) -> bool {
-    name.starts_with("criterion.") || name.ends_with(".self_attn_mask")
+    let is_part = ["backbone", "sem_seg_head"].iter().any(|part| name.starts_with(part));
+    !is_part || name.ends_with(".self_attn_mask")
 }
 
 /// Compares a checkpoint with a configuration.

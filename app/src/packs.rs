@@ -6,6 +6,7 @@ use std::sync::Arc;
 use formats::Task;
 use models::import::{ImportOptions, Preset, import};
 use models::onnx::Precision;
+use models::prompter::Asking;
 use models::restorer::Restoration;
 use models::{Catalog, ModelPack};
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ pub struct Import {
     pub family: String,
     /// Name of a preset, or a `.toml` file; none for MAXIM checkpoints, of which the task says enough.
     pub preset: Option<String>,
+    /// The byte pairs that an X-Decoder reads text with.
+    #[serde(default)]
+    pub merges: Option<PathBuf>,
     /// What a MAXIM checkpoint was trained for.
     #[serde(default)]
     pub task: Option<Restoration>,
@@ -51,8 +55,12 @@ impl Import {
             Preset::Toml(path) => path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase(),
             _ => text.to_owned(),
         });
-        let what = of_preset.or_else(|| self.task.map(|t| t.to_string())).unwrap_or_default();
-        format!("{}-{what}", self.family)
+        let what = of_preset.or_else(|| self.task.map(|t| t.to_string()));
+        // Of official X-Decoder checkpoints the variant is all there is to say.
+        match what.or_else(|| self.variant.clone().filter(|_| self.family == "xdecoder")) {
+            Some(what) => format!("{}-{what}", self.family),
+            None => self.family.clone(),
+        }
     }
 }
 
@@ -77,6 +85,8 @@ pub struct PackInfo {
     pub labels: usize,
     /// What it does to pictures, when it restores them.
     pub restores: Option<Restoration>,
+    /// What it can be asked in words; nothing when it needs no words.
+    pub asks: Vec<Asking>,
     /// SHA-256 over manifest and files.
     pub sha256: String,
     /// Whether it is part of the program.
@@ -99,10 +109,21 @@ impl PackInfo {
             channels: m.input.channels.iter().map(|c| c.name.clone()).collect(),
             labels: m.labels.len(),
             restores: m.output.restoration(),
+            asks: match &m.output {
+                models::manifest::Output::Prompts(output) => output.tasks.clone(),
+                _ => Vec::new(),
+            },
             sha256: pack.hash.clone(),
             is_bundled: pack.is_bundled(),
             place: pack.place(),
         }
+    }
+}
+
+impl PackInfo {
+    /// Whether it labels voxels without being told what to.
+    pub fn segments(&self) -> bool {
+        self.restores.is_none() && self.asks.is_empty()
     }
 }
 
@@ -119,6 +140,7 @@ pub fn import_pack(request: &Import, task: &Task) -> anyhow::Result<PackInfo> {
         }
         (Some(preset), None) => Preset::parse(preset),
         (None, Some(task)) if request.family == "maxim" => Preset::Maxim(task),
+        (None, None) if request.family == "xdecoder" => Preset::XDecoder,
         (None, _) => {
             let wanted = if request.family == "maxim" { "--task or a preset file" } else { "--preset" };
             return Err(Usage(format!("weights of {} need {wanted}", request.family)).into());
@@ -131,6 +153,7 @@ pub fn import_pack(request: &Import, task: &Task) -> anyhow::Result<PackInfo> {
     options.name.clone_from(&request.name);
     options.attention_scale.clone_from(&request.attention_scale);
     options.variant.clone_from(&request.variant);
+    options.merges.clone_from(&request.merges);
     options.licence.clone_from(&request.licence);
     options.replace = request.overwrite;
     if request.half {

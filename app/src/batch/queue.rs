@@ -145,6 +145,7 @@ fn blank_record(segmenter: &dyn Segmenter, setup: &Setup<'_>) -> Record {
         seconds: std::collections::BTreeMap::new(),
         peak_memory_bytes: 0,
         restored: None,
+        prompts: Vec::new(),
         notices: Vec::new(),
         outputs: Vec::new(),
         finished_unix_secs: 0,
@@ -210,6 +211,7 @@ fn read_case(
     }
     let mut opened = open_case(case, setup.manifest, &mut record.notices, task)?;
     opened.restoring = setup.options.restoring.unwrap_or_default();
+    opened.prompting = setup.options.prompting.clone().unwrap_or_default();
     Ok(Some(opened))
 }
 
@@ -253,7 +255,7 @@ fn open_case(
     let files = if case.stacks.is_empty() { &case.files[..] } else { &[] };
     for file in files {
         let mut image = formats::open(file, task)?;
-        if image.is_picture && !manifest.output.is_picture() {
+        if image.is_picture && !manifest.output.is_picture() && !manifest.output.is_prompted() {
             let found = "a two-dimensional picture";
             return Err(formats::Error::unsupported(file, found, "volumes", "Give a 3-D image").into());
         }
@@ -317,6 +319,7 @@ impl Item {
         record.provider = Some(s.provider);
         record.runtime = Some(s.runtime);
         record.tiles = s.tiles;
+        record.prompts = s.found;
         if let Output::Image(restored) = &s.result {
             record.restored = Some(restored.report.clone());
         }
@@ -485,6 +488,7 @@ mod tests {
             let grid = case.channels[0].grid;
             let labels = case.channels[0].to_f32().mapv(|v| u16::from(v > 1.0)).into_shared();
             Ok(Segmented {
+                found: Vec::new(),
                 result: Output::Labels(LabelMap {
                     labels,
                     grid,
@@ -528,7 +532,8 @@ mod tests {
     }
 
     fn go(out: &Path, cases: &[CaseFiles], fake: &mut Fake, fail_fast: bool) -> (Tally, Vec<Record>) {
-        let options = Options { format: "nii.gz".to_owned(), quicklook: false, restoring: None };
+        let options =
+            Options { format: "nii.gz".to_owned(), quicklook: false, restoring: None, prompting: None };
         let manifest = super::super::cases::tests::manifest(&["image"]);
         let setup =
             Setup { out, options: &options, manifest: &manifest, threads: 1, overwrite: false, fail_fast };

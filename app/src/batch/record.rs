@@ -7,8 +7,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use formats::Notice;
-use models::Restoring;
+use models::prompter::Found;
 use models::restorer::Report;
+use models::{Prompting, Restoring};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -52,6 +53,9 @@ pub struct Record {
     /// How the image was restored, by packs that restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<Report>,
+    /// What became of each prompt, by packs that are told in words what to mark.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<Found>,
     /// Odd but survivable things.
     pub notices: Vec<Notice>,
     /// What was written, relative to the output folder.
@@ -107,6 +111,9 @@ pub struct Options {
     /// How images are restored, by packs that restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restoring: Option<Restoring>,
+    /// What is asked for in words, of packs that are told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompting: Option<Prompting>,
 }
 
 /// A file of a case.

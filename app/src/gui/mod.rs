@@ -353,7 +353,7 @@ impl App {
             Product::Packs(packs) => {
                 self.packs = packs;
                 self.models.forget();
-                let mut labelling = self.packs.iter().filter(|p| p.info.restores.is_none());
+                let mut labelling = self.packs.iter().filter(|p| p.info.segments());
                 let is_there = |id: &String| labelling.clone().any(|p| p.info.id == *id);
                 if !self.settings.pack.as_ref().is_some_and(is_there) {
                     self.settings.pack = labelling.next().map(|p| p.info.id.clone());

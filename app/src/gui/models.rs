@@ -74,8 +74,8 @@ impl App {
         }
         let layer = self.document.active_image();
         for n in 0..self.packs.len() {
-            // Those that restore have a page of their own.
-            if self.packs[n].info.restores.is_none() {
+            // Those that restore and those that are prompted have pages of their own.
+            if self.packs[n].info.segments() {
                 self.pack_ui(ui, n, layer);
             }
         }
@@ -261,7 +261,7 @@ impl App {
             return;
         }
         let chosen = self.settings.pack.clone();
-        let labels = |p: &super::work::PackRow| p.info.restores.is_none();
+        let labels = |p: &super::work::PackRow| p.info.segments();
         let at = self.packs.iter().position(|p| labels(p) && Some(&p.info.id) == chosen.as_ref());
         let Some(n) = at.or_else(|| self.packs.iter().position(labels)) else {
             let error =
@@ -322,6 +322,7 @@ impl App {
                 preset: preset.filter(|_| !is_maxim),
                 task: is_maxim.then(Restoration::default),
                 variant: None,
+                merges: None,
                 licence: None,
                 id: None,
                 name: None,

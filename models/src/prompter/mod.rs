@@ -42,7 +42,6 @@ use crate::manifest::{self, Manifest, Role, STORED, Spacing};
 use crate::pack::ModelPack;
 use crate::xdecoder::MULTIPLE;
 
-pub(crate) use opened::role;
 pub use opened::{Answer, Classified, Prompter, Seen};
 pub use picture::{Frame, Picture};
 pub use settings::{Asking, Found, Present, Prompting, Vocabulary};
@@ -162,8 +161,10 @@ impl Family for PromptFamily {
             return wrong(format!("present = {p:?}"), "finite numbers and a threshold from 0 to 1");
         }
         let [d, h, w] = m.tiles.patch;
-        if d != 1 || !h.is_multiple_of(MULTIPLE) || !w.is_multiple_of(MULTIPLE) {
-            return wrong(format!("patch = {:?}", m.tiles.patch), "[1, height, width] with multiples of 32");
+        let is_padded = knows_photographs(m);
+        if d != 1 || !is_padded && !(h.is_multiple_of(MULTIPLE) && w.is_multiple_of(MULTIPLE)) {
+            let expected = "[1, height, width], for scans with multiples of 32";
+            return wrong(format!("patch = {:?}", m.tiles.patch), expected);
         }
         let spacing_fits = match m.input.spacing_mm {
             Spacing::Native => m.input.axes == STORED,

@@ -72,7 +72,7 @@ pub struct Prompter {
 }
 
 /// The role of a part's file.
-pub(crate) fn role(part: Part) -> Role {
+fn role(part: Part) -> Role {
     match part {
         Part::Text => Role::Text,
         Part::Image => Role::Image,

@@ -7,6 +7,8 @@
 mod common;
 #[path = "xdecoder/golden.rs"]
 mod golden;
+#[path = "xdecoder/pack.rs"]
+mod pack;
 #[path = "xdecoder/post.rs"]
 mod post;
 #[path = "xdecoder/small.rs"]

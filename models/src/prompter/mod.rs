@@ -124,12 +124,9 @@ fn axes(volume: &Volume, m: &Manifest, slices: Slices) -> Vec<usize> {
 #[must_use]
 pub fn frames(m: &Manifest, volume: &Volume, slices: Slices) -> Vec<Frame> {
     let looked = crate::segmenter::values::look(volume, &m.crop);
-    let size = volume.grid.size_ijk;
-    let middle = match looked.foreground {
-        Some([low, high]) => [0, 1, 2].map(|a| (low[a] + high[a]) as f64 / 2.0),
-        None => size.map(|n| (n.max(1) - 1) as f64 / 2.0),
-    };
-    axes(volume, m, slices).into_iter().map(|a| Frame::new(m, &volume.grid, a, middle)).collect()
+    let whole = [[0; 3], volume.grid.size_ijk.map(|n| n.max(1) - 1)];
+    let content = looked.foreground.unwrap_or(whole);
+    axes(volume, m, slices).into_iter().map(|a| Frame::new(m, &volume.grid, a, content)).collect()
 }
 
 impl Family for PromptFamily {
@@ -235,8 +232,8 @@ impl Family for PromptFamily {
             notices.push(Notice::warning(
                 "outside-view",
                 format!(
-                    "The network sees {:.0} × {:.0} % of a slice, around the middle of what is not background; nothing \
-                     is found outside.",
+                    "The network sees the middle {:.0} × {:.0} % of what is not background on a slice; nothing is found \
+                     outside.",
                     100.0 * rows,
                     100.0 * columns
                 ),
@@ -393,8 +390,8 @@ fn memory(m: &Manifest, case: &Case, frames: usize) -> u64 {
     let runtime = pixels * RUNTIME_BYTES * u64::try_from(convs).unwrap_or(512);
     let runtime = m.tiles.memory_mib.map_or(runtime, |mib| mib << 20);
     let per_voxel = match case.prompting.asking {
-        // Certainties (once more for each axis apart), labels, the largest certainty; while looking for content, values.
-        Asking::Phrases => case.prompting.prompts.len() as u64 * if frames > 1 { 2 } else { 1 } + 3,
+        // Certainties (once more for each axis apart), labels, the largest certainty, sums of smoothing.
+        Asking::Phrases => case.prompting.prompts.len() as u64 * if frames > 1 { 2 } else { 1 } + 6,
         _ => 2,
     };
     let slice = case.channels.first().map_or(0, |v| {

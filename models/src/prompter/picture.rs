@@ -46,10 +46,14 @@ impl Picture {
 }
 
 /// A picture `[3, h, w]` of whole numbers with its shorter side resized to `side`, bicubic; the longer one is rounded down.
+/// Columns first, rounded to whole numbers between, as Pillow does it.
 #[must_use]
 pub fn shorter_side(rgb: ArrayView3<'_, f32>, side: usize) -> Array3<f32> {
     let (_, h, w) = rgb.dim();
-    bicubic(rgb, resized([h, w], side)).mapv(|v| v.round().clamp(0.0, 255.0))
+    let [high, wide] = resized([h, w], side);
+    let whole = |v: f32| v.round().clamp(0.0, 255.0);
+    let narrow = bicubic(rgb, [h, wide]).mapv(whole);
+    bicubic(narrow.view(), [high, wide]).mapv(whole)
 }
 
 fn resized([h, w]: [usize; 2], side: usize) -> [usize; 2] {
@@ -64,6 +68,8 @@ struct Side {
     /// Whether the network sees it the other way round.
     is_reversed: bool,
     count: usize,
+    /// Pixels from the first to the last that is not background, anywhere in the image.
+    content: usize,
     mm: f64,
 }
 
@@ -87,12 +93,14 @@ enum Fit {
 }
 
 impl Frame {
-    /// Across an axis of an image; `middle` is the middle of its content, in voxels.
+    /// Across an axis of an image; `content` is the first and the last voxel of what is not background.
     ///
     /// The axes of the slice are turned as the manifest's axes say; packs that follow the file see slices as they are
     /// displayed: patient's right on the left, front or top at the top.
     #[must_use]
-    pub fn new(m: &Manifest, grid: &Grid, across: usize, middle: [f64; 3]) -> Self {
+    pub fn new(m: &Manifest, grid: &Grid, across: usize, content: [[usize; 3]; 2]) -> Self {
+        let [low, high] = content;
+        let middle = [0, 1, 2].map(|a| (low[a] + high[a]) as f64 / 2.0);
         let code = if m.input.axes == STORED { None } else { working_code(&m.input.axes) };
         let order = inference::reorient::order_to(grid, &code.unwrap_or_else(|| "LPI".to_owned()))
             .unwrap_or(formats::AxisOrder::IDENTITY);
@@ -100,9 +108,15 @@ impl Frame {
         let spacing = grid.spacing_mm();
         let mut rest = (0..3).rev().filter(|&a| a != direction).map(|a| {
             let axis = order.source[a];
-            Side { axis, is_reversed: order.reversed[a], count: grid.size_ijk[axis], mm: spacing[axis] }
+            Side {
+                axis,
+                is_reversed: order.reversed[a],
+                count: grid.size_ijk[axis],
+                content: high[axis].saturating_sub(low[axis]) + 1,
+                mm: spacing[axis],
+            }
         });
-        let fallback = Side { axis: 0, is_reversed: false, count: 1, mm: 1.0 };
+        let fallback = Side { axis: 0, is_reversed: false, count: 1, content: 1, mm: 1.0 };
         let sides = [rest.next().unwrap_or(fallback), rest.next().unwrap_or(fallback)];
         let [_, h, w] = m.tiles.patch;
         let fit = match m.input.spacing_mm {
@@ -133,11 +147,11 @@ impl Frame {
         size.map(|n| n.max(1).next_multiple_of(MULTIPLE))
     }
 
-    /// Whether part of the slice lies outside of what the network sees: none, or the part of each side inside.
+    /// The part of the content, along rows and columns, that the network sees; none when it sees all.
     #[must_use]
     pub fn cut(&self) -> Option<[f64; 2]> {
         let Fit::Window { size, mm, .. } = self.fit else { return None };
-        let part = [0, 1].map(|a| size[a] as f64 * mm / (self.sides[a].count as f64 * self.sides[a].mm));
+        let part = [0, 1].map(|a| size[a] as f64 * mm / (self.sides[a].content as f64 * self.sides[a].mm));
         part.iter().any(|&p| p < 0.999).then_some(part.map(|p| p.min(1.0)))
     }
 

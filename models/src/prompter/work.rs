@@ -138,7 +138,7 @@ impl Work {
             for (p, mut certain) in self.certain.into_iter().enumerate() {
                 task.at("Finishing", p as f32 / self.tallies.len() as f32)?;
                 if prompting.smooths {
-                    smooth(&mut certain);
+                    certain = smooth(&certain);
                 }
                 let label = label(p);
                 Zip::from(&mut labels).and(&mut most).and(&certain).for_each(|to, most, &v| {
@@ -205,19 +205,21 @@ fn agreed(found: &[bool]) -> Vec<bool> {
         .collect()
 }
 
-/// 1 2 1 along each axis; beyond the border the border goes on.
-fn smooth(a: &mut Array3<u8>) {
+/// 1 2 1 along each axis; beyond the border the border goes on. Rounded once, so that the order of axes does not matter.
+fn smooth(a: &Array3<u8>) -> Array3<u8> {
+    let mut sums = a.mapv(u16::from); // at most 255 · 4³
     for axis in 0..3 {
-        for mut lane in a.lanes_mut(Axis(axis)) {
+        for mut lane in sums.lanes_mut(Axis(axis)) {
             let last = lane.len().saturating_sub(1);
-            let mut before = u16::from(lane.first().copied().unwrap_or(0));
+            let mut before = lane.first().copied().unwrap_or(0);
             for n in 0..lane.len() {
-                let (here, after) = (u16::from(lane[n]), u16::from(lane[(n + 1).min(last)]));
-                lane[n] = ((before + 2 * here + after + 2) / 4) as u8;
+                let (here, after) = (lane[n], lane[(n + 1).min(last)]);
+                lane[n] = before + 2 * here + after;
                 before = here;
             }
         }
     }
+    sums.mapv(|v| ((v + 32) >> 6) as u8)
 }
 
 #[cfg(test)]
@@ -233,12 +235,11 @@ mod tests {
 
     #[test]
     fn smoothing_keeps_what_is_even_and_drops_single_voxels() {
-        let mut flat = Array3::from_elem((4, 3, 1), 200u8);
-        smooth(&mut flat);
-        assert!(flat.iter().all(|&v| v == 200));
+        let flat = Array3::from_elem((4, 3, 1), 200u8);
+        assert!(smooth(&flat).iter().all(|&v| v == 200));
         let mut speck = Array3::zeros((5, 5, 5));
         speck[[2, 2, 2]] = 255;
-        smooth(&mut speck);
+        let speck = smooth(&speck);
         assert_eq!(speck[[2, 2, 2]], 32);
         assert_eq!(speck[[1, 2, 2]], speck[[2, 3, 2]]);
     }

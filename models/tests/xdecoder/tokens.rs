@@ -8,7 +8,7 @@ use models::xdecoder::tokens::cleaned;
 use super::common::{fixture, shared};
 
 /// CLIP's file of merges, which is no part of this project, or a visible skip.
-fn clip(test: &str) -> Option<PathBuf> {
+pub fn clip(test: &str) -> Option<PathBuf> {
     let path = std::env::var_os("INSULA_CLIP_MERGES").map(PathBuf::from).filter(|p| p.is_file());
     if path.is_none() {
         eprintln!("SKIPPED {test}: INSULA_CLIP_MERGES names no bpe_simple_vocab_16e6.txt.gz");

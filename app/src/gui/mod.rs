@@ -19,6 +19,7 @@ mod pace;
 mod palette;
 mod panes;
 mod pictures;
+pub mod prompt;
 pub mod recovery;
 pub mod restore;
 mod run;
@@ -80,6 +81,7 @@ enum Tab {
     Models,
     Labels,
     Restore,
+    Find,
     Edit,
     Volume,
 }
@@ -108,6 +110,7 @@ pub struct App {
     labels: labels::Panel,
     edit: edit::Editor,
     restore: restore::Panel,
+    prompt: prompt::Panel,
     keeper: recovery::Keeper,
     loaded: Arc<Loaded>,
     show_crosshair: bool,
@@ -190,6 +193,7 @@ impl App {
             labels: labels::Panel::default(),
             edit: edit::Editor::default(),
             restore: restore::Panel::default(),
+            prompt: prompt::Panel::default(),
             keeper: recovery::Keeper::default(),
             loaded: Arc::new(Loaded::default()),
             show_crosshair: true,
@@ -337,6 +341,7 @@ impl App {
             Product::Thumbnail(id, picture) => self.thumbnail_drawn(ctx, id, picture),
             Product::Deid(made) => self.deid_made(ctx, *made),
             Product::Segmented(result) => self.segmented(ctx, *result),
+            Product::FoundHere(found) => self.found_here(ctx, *found),
             Product::Restored(result) => self.restored(ctx, *result),
             Product::Previewed(preview) => self.restore.previewed(*preview),
             Product::Saved(layer, path) => {
@@ -364,6 +369,9 @@ impl App {
                 if info.restores.is_some() {
                     self.restore.pack = Some(info.id);
                     self.shown.tab = Tab::Restore;
+                } else if !info.asks.is_empty() {
+                    self.prompt.pack = Some(info.id);
+                    self.shown.tab = Tab::Find;
                 } else {
                     self.settings.pack = Some(info.id);
                 }

@@ -246,6 +246,7 @@ impl App {
             threads: self.settings.threads,
             may_install: true,
             restoring: self.restore.restoring,
+            prompting: self.asked(),
         })
     }
 
@@ -282,11 +283,15 @@ impl App {
             return;
         };
         let name = format!("{}: {}", source.name, result.pack);
-        self.document.add_labels(result.labels, name, Some(result.source), result.notices);
+        let layer = self.document.add_labels(result.labels, name, Some(result.source), result.notices);
         let provider = result.provider.used.to_string();
         self.say(ctx, format!("{}: {:.1} s on {provider}", result.pack, result.seconds));
         self.models.ran(result.pack, result.seconds, result.provider);
-        self.shown.tab = Tab::Labels;
+        if result.found.is_empty() {
+            self.shown.tab = Tab::Labels;
+        } else {
+            self.prompt.searched(result.found, layer);
+        }
         self.see_inside();
     }
 

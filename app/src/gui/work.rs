@@ -7,7 +7,7 @@ use anyhow::Context;
 use formats::{Cancel, Content, Image, LabelMap, Notice, Task, Volume};
 use inference::{Engine, EngineOptions, ProviderReport};
 use models::family::{Limits, Output};
-use models::{Case, Catalog, ModelPack, Pipeline, Restoring};
+use models::{Case, Catalog, ModelPack, Pipeline, Prompting, Restoring};
 use viewer::tools::LabelEdit;
 use viewer::window::Histogram;
 use viewer::{LayerId, Window};
@@ -30,6 +30,8 @@ pub enum Product {
     Deid(Box<super::deid::work::Made>),
     /// A pack ran on a layer.
     Segmented(Box<Segmented>),
+    /// Answers to phrases asked of a slice.
+    FoundHere(Box<super::prompt::FoundHere>),
     /// A pack restored a layer.
     Restored(Box<RestoredImage>),
     /// A pack restored a piece of a layer.
@@ -114,6 +116,8 @@ pub struct Segmented {
     pub source: LayerId,
     /// The segmentation, on the grid of the source.
     pub labels: LabelMap,
+    /// What became of each prompt, by packs that are told in words what to mark.
+    pub found: Vec<models::prompter::Found>,
     /// What the user should know.
     pub notices: Vec<Notice>,
     /// The pack's name.
@@ -337,11 +341,17 @@ pub struct Run {
     pub may_install: bool,
     /// How images are restored, by packs that restore.
     pub restoring: Restoring,
+    /// What is asked, of packs that are told in words what to mark.
+    pub prompting: Prompting,
 }
 
 impl Run {
     pub(super) fn case(&self) -> Case {
-        Case { restoring: self.restoring, ..Case::new(self.name.clone(), self.channels.clone()) }
+        Case {
+            restoring: self.restoring,
+            prompting: self.prompting.clone(),
+            ..Case::new(self.name.clone(), self.channels.clone())
+        }
     }
 
     /// What it would take.
@@ -410,6 +420,7 @@ impl Run {
             Output::Labels(labels) => Product::Segmented(Box::new(Segmented {
                 source,
                 labels,
+                found: outcome.found,
                 notices: outcome.notices,
                 pack,
                 provider,

@@ -25,6 +25,7 @@ mod classes;
 mod opened;
 pub mod picture;
 mod settings;
+pub mod slice;
 mod work;
 
 use std::time::Instant;
@@ -45,6 +46,7 @@ use crate::xdecoder::MULTIPLE;
 pub use opened::{Answer, Classified, Prompter, Seen};
 pub use picture::{Frame, Picture};
 pub use settings::{Asking, Found, Present, Prompting, Vocabulary};
+pub use slice::{Candidate, SliceFind};
 
 /// Most prompts of a case.
 const MOST_PROMPTS: usize = 1000;

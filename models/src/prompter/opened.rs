@@ -69,6 +69,8 @@ pub struct Prompter {
     tokenizer: Tokenizer,
     nets: BTreeMap<Part, Box<dyn Net>>,
     texts: HashMap<String, Arc<Text>>,
+    /// The picture looked at last, by a name that its caller gave it.
+    recent: Option<(String, Arc<Seen>)>,
 }
 
 /// The role of a part's file.
@@ -154,7 +156,15 @@ impl Prompter {
                 ));
             }
         }
-        Ok(Self { place, present: output.present, config, tokenizer, nets, texts: HashMap::new() })
+        Ok(Self {
+            place,
+            present: output.present,
+            config,
+            tokenizer,
+            nets,
+            texts: HashMap::new(),
+            recent: None,
+        })
     }
 
     fn run(
@@ -183,6 +193,17 @@ impl Prompter {
     pub fn look(&mut self, picture: &Picture, task: &Task) -> Result<Seen> {
         let input = picture.normalised().into_dyn();
         Ok(Seen { values: self.run(Part::Image, &[("image", input.view())], task)? })
+    }
+
+    /// The look that was remembered under this name, if it was the last one.
+    #[must_use]
+    pub fn remembered(&self, key: &str) -> Option<Arc<Seen>> {
+        self.recent.as_ref().filter(|(name, _)| name == key).map(|(_, seen)| Arc::clone(seen))
+    }
+
+    /// Keeps a look until another one is kept.
+    pub fn remember(&mut self, key: &str, seen: &Arc<Seen>) {
+        self.recent = Some((key.to_owned(), Arc::clone(seen)));
     }
 
     /// What of a picture looks like a phrase. Phrases are asked one by one, so that no answer depends on another.

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::xdecoder::postprocess::sigmoid;
 
 /// Certainty, of 255, from which a voxel belongs to a mask: one half.
-const INSIDE: u8 = 128;
+pub const INSIDE: u8 = 128;
 /// Up to this distance of slices in millimetres a thing is taken to reach over more than one of them.
 const THIN_MM: f64 = 3.0;
 

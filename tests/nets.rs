@@ -17,7 +17,7 @@ pub fn write(path: &Path, graph: Graph, metadata: &[(&str, &str)]) {
 fn port(name: &str, dims: &[usize]) -> Port {
     // A length of 0 stands for a free one.
     let dim = |&n: &usize| if n == 0 { Dim::Free("any") } else { Dim::Fixed(n) };
-    Port { name: name.to_owned(), dims: dims.iter().map(dim).collect() }
+    Port { name: name.to_owned(), kind: models::onnx::Element::F32, dims: dims.iter().map(dim).collect() }
 }
 
 /// Positions in `NCDHW` of the letters of a layout, and the other way round.

@@ -269,3 +269,97 @@ pub fn tiny_restorer(folder: &Path) -> PathBuf {
     let _ = run(folder, &args).expect(0);
     folder.join("tiny-restorer")
 }
+
+/// Settings of a small prompted pack for scans, as `insula packs import` takes them.
+pub const PROMPTER_PRESET: &str = r#"
+family = "xdecoder"
+name = "Tiny prompter"
+summary = "Random weights, for tests."
+intended_use = "Tests."
+licence = "MIT"
+
+[input]
+axes = "SAR"
+spacing_mm = [2.0, 2.0, 2.0]
+[[input.channel]]
+name = "scan"
+
+[crop]
+kind = "foreground"
+above = 0.1
+
+[tiles]
+patch = [1, 64, 64]
+
+[output]
+activation = "prompts"
+tasks = ["phrases"]
+suggestions = ["left hippocampus", "ventricles", "white matter"]
+
+[output.present]
+slope = 1.0
+offset = 0.0
+threshold = 0.0
+
+[network]
+backbone = "focal_dw"
+embed_dim = 8
+depths = [1, 1, 1, 1]
+focal_levels = [2, 2, 2, 2]
+focal_windows = [3, 3, 3, 3]
+in_channels = 3
+convs_dim = 32
+mask_dim = 16
+hidden_dim = 32
+proj_dim = 32
+encoder_layers = 1
+decoder_layers = 3
+queries = 9
+heads = 4
+ffn_dim = 32
+text_width = 32
+text_layers = 1
+text_heads = 4
+context = 24
+vocabulary = VOCABULARY
+"#;
+
+/// The pack of [`PROMPTER_PRESET`] with random weights and the vocabulary of the medical pack, imported by the program
+/// into `folder`; what is `replaced` in the preset first.
+///
+/// # Panics
+/// When the import fails.
+#[must_use]
+pub fn tiny_prompter(folder: &Path, id: &str, replaced: &[(&str, &str)]) -> PathBuf {
+    let merges = root().join("models/authoring/recipes/xdecoder-medical/vocabulary.txt");
+    let size = models::xdecoder::Tokenizer::read(&merges).unwrap().size();
+    let mut preset = PROMPTER_PRESET.replace("VOCABULARY", &size.to_string());
+    for (before, after) in replaced {
+        assert!(preset.contains(before), "{before}");
+        preset = preset.replace(before, after);
+    }
+    let table: toml::Table = toml::from_str(&preset).unwrap();
+    let config: models::xdecoder::Config = table["network"].clone().try_into().unwrap();
+    let tensors = models::xdecoder::expected_tensors(&config);
+    write_safetensors(&folder.join("prompter.safetensors"), tensors, |name, shape, r| match () {
+        // Queries differ, and so do their masks.
+        () if name.contains("query_feat") || name.contains("gamma") => r,
+        () if shape.len() > 1 => {
+            let fan_in: usize = shape[1..].iter().product();
+            r * (3.0 / fan_in as f32).sqrt()
+        }
+        () if name.ends_with("norm.weight") || name.contains("ln_") => 1.0 + 0.2 * r,
+        () => 0.2 * r,
+    });
+    std::fs::write(folder.join("prompter.toml"), preset).unwrap();
+    let merges = merges.to_str().unwrap();
+    let args =
+        ["packs", "import", "prompter.safetensors", "--family", "xdecoder", "--preset", "prompter.toml"];
+    let more = ["--merges", merges, "--id", id, "--out", "."];
+    let args: Vec<&str> = args.into_iter().chain(more).collect();
+    let _ = run(folder, &args).expect(0);
+    for left_over in ["prompter.safetensors", "prompter.toml"] {
+        std::fs::remove_file(folder.join(left_over)).unwrap();
+    }
+    folder.join(id)
+}

@@ -93,6 +93,8 @@ pub enum Command {
     Segment,
     /// Run the chosen restoring pack on the active image.
     Restore,
+    /// Turn to the page where things are found by words.
+    Find,
     /// Run the chosen pack on every scan that is opened.
     ToggleSegmentOnOpen,
     /// Stop what is under way, or put the tool down.
@@ -282,6 +284,7 @@ pub static ACTIONS: &[Action] = actions! {
     Models {
         C::Segment, "segment", "Segment", "Run the chosen pack on the active image", key(CTRL, Key::Enter), image;
         C::Restore, "restore", "Restore the active image", "Run the chosen restoring pack on the active image", None, image;
+        C::Find, "find", "Find by words…", "Type what to see and get its mask", key(CTRL, Key::F), always;
         C::ToggleSegmentOnOpen, "segment-on-open", "Segment on open", "Run the chosen pack on every scan that is opened", None, always;
         C::ImportPack, "import-pack", "Import checkpoint or pack…", "Make a pack of weights, or install a pack folder", None, always;
     }

@@ -8,6 +8,7 @@ use models::import::{ImportOptions, Preset, import};
 use models::onnx::Precision;
 use models::plain::Answers;
 use models::plain::import::{Look, Options};
+use models::prompter::Asking;
 use models::restorer::Restoration;
 use models::{Catalog, ModelPack};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct Import {
     pub family: String,
     /// Name of a preset, or a `.toml` file; none for MAXIM checkpoints, of which the task says enough.
     pub preset: Option<String>,
+    /// The byte pairs that an X-Decoder reads text with.
+    #[serde(default)]
+    pub merges: Option<PathBuf>,
     /// What a MAXIM checkpoint was trained for.
     #[serde(default)]
     pub task: Option<Restoration>,
@@ -54,6 +58,7 @@ impl Import {
     /// Of a file, with nothing answered yet.
     pub fn of(checkpoint: PathBuf, family: &str) -> Self {
         Self {
+            merges: None,
             checkpoint,
             family: family.to_owned(),
             preset: None,
@@ -79,8 +84,12 @@ impl Import {
             Preset::Toml(path) => path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase(),
             _ => text.to_owned(),
         });
-        let what = of_preset.or_else(|| self.task.map(|t| t.to_string())).unwrap_or_default();
-        format!("{}-{what}", self.family)
+        let what = of_preset.or_else(|| self.task.map(|t| t.to_string()));
+        // Of official X-Decoder checkpoints the variant is all there is to say.
+        match what.or_else(|| self.variant.clone().filter(|_| self.family == "xdecoder")) {
+            Some(what) => format!("{}-{what}", self.family),
+            None => self.family.clone(),
+        }
     }
 }
 
@@ -119,6 +128,8 @@ pub struct PackInfo {
     /// What it answers with, when that is neither labels nor images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
+    /// What it can be asked in words; nothing when it needs no words.
+    pub asks: Vec<Asking>,
     /// SHA-256 over manifest and files.
     pub sha256: String,
     /// Whether it is part of the program.
@@ -142,10 +153,21 @@ impl PackInfo {
             labels: if m.output.labels_voxels() { m.labels.len() } else { m.output.channel_count() },
             restores: m.output.restoration(),
             answer: Answer::of(&m.output),
+            asks: match &m.output {
+                models::manifest::Output::Prompts(output) => output.tasks.clone(),
+                _ => Vec::new(),
+            },
             sha256: pack.hash.clone(),
             is_bundled: pack.is_bundled(),
             place: pack.place(),
         }
+    }
+}
+
+impl PackInfo {
+    /// Whether it labels voxels without being told what to.
+    pub fn segments(&self) -> bool {
+        self.restores.is_none() && self.asks.is_empty()
     }
 }
 
@@ -165,6 +187,7 @@ pub fn import_pack(request: &Import, task: &Task) -> anyhow::Result<PackInfo> {
         }
         (Some(preset), None) => Preset::parse(preset),
         (None, Some(task)) if request.family == "maxim" => Preset::Maxim(task),
+        (None, None) if request.family == "xdecoder" => Preset::XDecoder,
         (None, _) => {
             let wanted = if request.family == "maxim" { "--task or a preset file" } else { "--preset" };
             return Err(Usage(format!("weights of {} need {wanted}", request.family)).into());
@@ -177,6 +200,7 @@ pub fn import_pack(request: &Import, task: &Task) -> anyhow::Result<PackInfo> {
     options.name.clone_from(&request.name);
     options.attention_scale.clone_from(&request.attention_scale);
     options.variant.clone_from(&request.variant);
+    options.merges.clone_from(&request.merges);
     options.licence.clone_from(&request.licence);
     options.replace = request.overwrite;
     if request.half {

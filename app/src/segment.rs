@@ -97,6 +97,7 @@ impl Segmenter for PackSegmenter {
         let report = pipeline.provider();
         Ok(Segmented {
             result: outcome.output,
+            found: outcome.found,
             seconds: outcome.timings.0.into_iter().map(|(stage, secs)| (stage.to_owned(), secs)).collect(),
             notices: outcome.notices,
             provider: ProviderUsed {

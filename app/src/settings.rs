@@ -48,6 +48,8 @@ pub struct Settings {
     pub threads: Option<usize>,
     /// Files opened last, newest first.
     pub recent: Vec<PathBuf>,
+    /// What was asked for in words last, newest first.
+    pub prompts: Vec<String>,
     /// Keys that differ from the defaults: action id to key, e.g. `"Ctrl+Shift+P"`, or an empty text for none.
     pub keys: BTreeMap<String, String>,
     /// Whether the panels at the sides are shown: left, right.
@@ -66,6 +68,7 @@ impl Default for Settings {
             provider: "auto".to_owned(),
             threads: None,
             recent: Vec::new(),
+            prompts: Vec::new(),
             keys: BTreeMap::new(),
             panels: [true, true],
         }

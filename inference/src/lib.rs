@@ -16,6 +16,7 @@
 // Array views are passed by value, as slices are.
 #![allow(clippy::needless_pass_by_value)]
 
+pub mod bicubic;
 pub mod crop;
 pub mod engine;
 pub mod error;

@@ -1,5 +1,6 @@
 //! What a network is to the rest of the program: named arrays in, named arrays out.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -25,6 +26,9 @@ pub struct Port {
 }
 
 /// A network ready to run.
+///
+/// Arrays are of single precision, whatever the graph wants: whole numbers and truth values are converted at its ports,
+/// which is exact up to 2^24.
 pub trait Net: Send {
     /// Inputs in the graph's order.
     fn inputs(&self) -> &[Port];
@@ -40,6 +44,10 @@ pub trait Net: Send {
     fn run(&mut self, inputs: &[(&str, ArrayViewD<'_, f32>)], task: &Task) -> Result<Vec<ArrayD<f32>>>;
     /// The provider really used, and why.
     fn provider(&self) -> &ProviderReport;
+    /// Itself, for the family that made it of several networks; `None` for a single one.
+    fn as_any(&mut self) -> Option<&mut dyn Any> {
+        None
+    }
 }
 
 /// The graphs of one model by the part each plays. A model of one graph has the part `""`.
@@ -108,27 +116,82 @@ impl From<Box<dyn Net>> for Nets {
 pub struct OnnxNet {
     session: Session,
     inputs: Vec<Port>,
+    /// What the elements of each input are.
+    kinds: Vec<Kind>,
     outputs: Vec<Port>,
     report: ProviderReport,
 }
 
+/// What elements of a port are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    F32,
+    I64,
+    Bool,
+}
+
+/// An array as the runtime is given it.
+enum Given<'a> {
+    F32(CowArray<'a, f32, IxDyn>),
+    I64(ArrayD<i64>),
+    Bool(ArrayD<bool>),
+}
+
+impl<'a> Given<'a> {
+    fn new(array: &'a ArrayViewD<'_, f32>, kind: Kind) -> Self {
+        match kind {
+            // Views go in without a copy; only arrays that are not in standard layout are copied.
+            Kind::F32 => Self::F32(array.as_standard_layout()),
+            Kind::I64 => Self::I64(array.map(|&v| v as i64).as_standard_layout().into_owned()),
+            Kind::Bool => Self::Bool(array.map(|&v| v != 0.0).as_standard_layout().into_owned()),
+        }
+    }
+
+    fn value(&self) -> ort::Result<SessionInputValue<'_>> {
+        Ok(match self {
+            Self::F32(a) => TensorRef::from_array_view(a.view())?.into(),
+            Self::I64(a) => TensorRef::from_array_view(a.view())?.into(),
+            Self::Bool(a) => TensorRef::from_array_view(a.view())?.into(),
+        })
+    }
+}
+
 impl OnnxNet {
     pub(crate) fn new(session: Session, report: ProviderReport) -> Result<Self> {
-        let port = |o: &ort::value::Outlet, kinds: &[TensorElementType]| match o.dtype() {
-            ValueType::Tensor { ty, shape, .. } if kinds.contains(ty) => Ok(Port {
-                name: o.name().to_owned(),
-                dims: shape.iter().map(|&d| usize::try_from(d).ok()).collect(),
-            }),
-            other => Err(Error::net(
-                format!("{} of type {other}", o.name()),
-                "arrays of 32-bit floats",
+        let refused = |o: &ort::value::Outlet, expected: &str| {
+            Error::net(
+                format!("{} of type {}", o.name(), o.dtype()),
+                expected,
                 "Export the model with float32 inputs and outputs",
-            )),
+            )
         };
-        let floats = [TensorElementType::Float32];
-        let inputs = session.inputs().iter().map(|o| port(o, &floats)).collect::<Result<_>>()?;
-        let outputs = session.outputs().iter().map(|o| port(o, &WIDENED)).collect::<Result<_>>()?;
-        Ok(Self { session, inputs, outputs, report })
+        let named = |o: &ort::value::Outlet, shape: &[i64]| Port {
+            name: o.name().to_owned(),
+            dims: shape.iter().map(|&d| usize::try_from(d).ok()).collect(),
+        };
+        let input = |o: &ort::value::Outlet| {
+            let (kind, shape) = match o.dtype() {
+                ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => (Kind::F32, shape),
+                ValueType::Tensor { ty: TensorElementType::Int64, shape, .. } => (Kind::I64, shape),
+                ValueType::Tensor { ty: TensorElementType::Bool, shape, .. } => (Kind::Bool, shape),
+                _ => return Err(refused(o, "arrays of 32-bit floats, 64-bit whole numbers or truth values")),
+            };
+            Ok((named(o, shape), kind))
+        };
+        let output = |o: &ort::value::Outlet| match o.dtype() {
+            ValueType::Tensor { ty, shape, .. } if WIDENED.contains(ty) => Ok(named(o, shape)),
+            _ => Err(refused(o, "arrays of numbers")),
+        };
+        let (inputs, kinds) =
+            session.inputs().iter().map(input).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let outputs = session.outputs().iter().map(output).collect::<Result<_>>()?;
+        Ok(Self { session, inputs, kinds, outputs, report })
+    }
+
+    /// What elements of an input are.
+    fn kind(&self, name: &str) -> Kind {
+        let at = self.inputs.iter().position(|p| p.name == name);
+        at.and_then(|n| self.kinds.get(n).copied()).unwrap_or(Kind::F32)
     }
 }
 
@@ -198,14 +261,12 @@ impl Net for OnnxNet {
     fn run(&mut self, inputs: &[(&str, ArrayViewD<'_, f32>)], task: &Task) -> Result<Vec<ArrayD<f32>>> {
         task.check()?;
         check_inputs(&self.inputs, inputs)?;
-        // Views go in without a copy; only arrays that are not in standard layout are copied.
-        let dense: Vec<CowArray<'_, f32, IxDyn>> =
-            inputs.iter().map(|(_, a)| a.as_standard_layout()).collect();
+        let given: Vec<Given<'_>> = inputs.iter().map(|(name, a)| Given::new(a, self.kind(name))).collect();
         let session = &mut self.session;
         let ran = (|| -> ort::Result<Vec<ArrayD<f32>>> {
-            let mut values: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::with_capacity(dense.len());
-            for ((name, _), array) in inputs.iter().zip(&dense) {
-                values.push((Cow::Borrowed(*name), TensorRef::from_array_view(array.view())?.into()));
+            let mut values: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::with_capacity(given.len());
+            for ((name, _), array) in inputs.iter().zip(&given) {
+                values.push((Cow::Borrowed(*name), array.value()?));
             }
             let options = RunOptions::new()?;
             // ONNX Runtime has no callback to ask, so a thread watches the flag for the length of the call.

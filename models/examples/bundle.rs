@@ -1,5 +1,5 @@
 //! Makes a bundled pack from its sources: `cargo run -p models --example bundle -- FOLDER ID`, where FOLDER holds
-//! `weights.safetensors` and `preset.toml`. Writes `packs/ID` with 16-bit weights; a card and a licence that are
+//! `weights.safetensors` and `preset.toml`, and for networks that read text `vocabulary.txt`. Writes `packs/ID` with 16-bit weights; a card and a licence that are
 //! there already are kept.
 
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(family) = preset.get("family").and_then(toml::Value::as_str) {
         options.family = family.to_owned();
     }
+    options.merges = Some(folder.join("vocabulary.txt")).filter(|p| p.is_file());
     options.precision = Precision::F16;
     options.replace = true;
     options.may_be_bundled = true;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use formats::{FrameAxis, Grid, Image, LabelMap, Notice, Task, Volume};
-use inference::net::{Nets, Port};
+use inference::engine::{Engine, Model};
+use inference::net::{Net, Nets, Port};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -12,6 +13,7 @@ use crate::manifest::Manifest;
 use crate::mayor::{self, TextFinder, TextFound};
 use crate::pack::ModelPack;
 use crate::plain::{self, Classified, Detected, Plain};
+use crate::prompter::{self, Found, PromptFamily, Prompting};
 use crate::restorer::{self, Restored, Restorer};
 use crate::segmenter::{self, PatchSegmenter};
 
@@ -26,6 +28,20 @@ pub trait Family: Sync {
 
     /// What a manifest of this family must not say, as `(found, expected)`; `None` when all is well.
     fn fault(&self, manifest: &Manifest) -> Option<(String, String)>;
+
+    /// Loads what answers: every graph of the pack, by its part.
+    ///
+    /// # Errors
+    /// [`Error::Pack`] when files do not match the manifest; the engine's errors.
+    fn load(&self, pack: &ModelPack, engine: &Engine, task: &Task) -> Result<Nets> {
+        let mut parts: Vec<(String, Box<dyn Net>)> = Vec::new();
+        for file in pack.manifest.networks() {
+            let bytes = pack.read_file(file)?;
+            crate::onnx_check::refuse_outside_data(&pack.place(), &bytes)?;
+            parts.push((file.part.clone(), Box::new(engine.load(Model::Bytes(&bytes), task)?)));
+        }
+        Ok(Nets::new(parts)?)
+    }
 
     /// Whether the loaded graphs have the ports and sizes the manifest states.
     ///
@@ -60,7 +76,7 @@ pub trait Family: Sync {
 }
 
 /// All families.
-pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer, &TextFinder, &Plain];
+pub static FAMILIES: &[&dyn Family] = &[&PatchSegmenter, &Restorer, &TextFinder, &PromptFamily, &Plain];
 
 /// The family with an identifier.
 #[must_use]
@@ -77,6 +93,8 @@ pub enum Prepared {
     Restorer(Box<restorer::Prepared>),
     /// Of [`TextFinder`].
     Text(Box<mayor::Prepared>),
+    /// Of [`PromptFamily`].
+    Prompter(Box<prompter::Prepared>),
 }
 
 impl Prepared {
@@ -85,7 +103,7 @@ impl Prepared {
     pub fn input(&self) -> Option<&ndarray::Array4<f32>> {
         match self {
             Self::Segmenter(p) => p.input(),
-            Self::Restorer(_) | Self::Text(_) => None,
+            Self::Restorer(_) | Self::Text(_) | Self::Prompter(_) => None,
         }
     }
 
@@ -96,6 +114,7 @@ impl Prepared {
             Self::Segmenter(p) => p.grid(),
             Self::Restorer(p) => p.grid(),
             Self::Text(p) => p.grid(),
+            Self::Prompter(p) => p.grid(),
         }
     }
 }
@@ -111,6 +130,8 @@ pub enum Scored {
     Text(Box<mayor::Scored>),
     /// Of [`Plain`], where it classifies or detects.
     Plain(Box<plain::Scored>),
+    /// Of [`PromptFamily`].
+    Prompter(Box<prompter::Scored>),
 }
 
 /// The error for a case that went through the steps of different families.
@@ -181,6 +202,8 @@ pub struct Case {
     pub notices: Vec<Notice>,
     /// How it is restored, by packs that restore.
     pub restoring: Restoring,
+    /// What is asked of it, by packs that are prompted.
+    pub prompting: Prompting,
     /// The scale of values of the image that this one is a piece of, for packs that restore; its own when none.
     pub scale: Option<restorer::Scale>,
 }
@@ -196,6 +219,7 @@ impl Case {
             frame_axes: Vec::new(),
             notices: Vec::new(),
             restoring: Restoring::default(),
+            prompting: Prompting::default(),
             scale: None,
         }
     }
@@ -365,6 +389,8 @@ pub struct Finished {
     pub name: String,
     /// The result.
     pub output: Output,
+    /// What became of each prompt, by packs that are prompted.
+    pub found: Vec<Found>,
     /// What the user should know.
     pub notices: Vec<Notice>,
     /// Seconds per stage, in order.

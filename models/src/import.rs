@@ -12,10 +12,11 @@ use formats::Task;
 use crate::catalog::{place_folder, write_file};
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::{Error, Result};
-use crate::manifest::{CropKind, Manifest, Output, Restoration, SCHEMA, is_id};
+use crate::manifest::{self, CropKind, Manifest, Output, Restoration, SCHEMA, is_id};
 pub use crate::onnx::Precision;
 use crate::pack::{self, ModelPack, sha256_hex};
-use crate::{maxim, mayor, segformer3d};
+use crate::prompter::Asking;
+use crate::{maxim, mayor, segformer3d, xdecoder};
 
 /// Names and texts of the presets inside the program.
 pub static PRESETS: &[(&str, &str)] = &[
@@ -28,30 +29,52 @@ pub static PRESETS: &[(&str, &str)] = &[
 struct Importer {
     /// [`crate::Family::id`].
     family: &'static str,
-    /// Parts of the models it makes.
-    parts: &'static [&'static str],
+    /// Roles, parts and names of the files it makes, which the settings are checked with before there are any.
+    files: &'static [(&'static str, &'static str, &'static str)],
     /// Makes the network. The table is the `[network]` section, which may be completed.
-    network: fn(&Ingredients<'_>, &mut toml::Table) -> Result<Made>,
+    network: for<'a> fn(&Ingredients<'a>, &mut toml::Table) -> Result<Made<'a>>,
 }
 
-/// What an importer made.
-struct Made {
-    /// Parts of the model and their ONNX files; a model of one graph has the part `""`.
-    graphs: Vec<(&'static str, Vec<u8>)>,
+/// What an importer makes of weights.
+struct Made<'a> {
+    files: Vec<MadeFile<'a>>,
     /// What ONNX Runtime takes for a tile, in bytes.
-    tile_bytes: usize,
+    runtime_bytes: usize,
 }
 
-impl Made {
-    fn single(graph: Vec<u8>, tile_bytes: usize) -> Self {
-        Self { graphs: vec![("", graph)], tile_bytes }
+/// A file of a pack, made when it is written, so that large ones are not held together.
+struct MadeFile<'a> {
+    role: &'static str,
+    /// See [`manifest::FileEntry::part`].
+    part: &'static str,
+    name: &'static str,
+    bytes: Box<dyn Fn() -> Vec<u8> + 'a>,
+}
+
+impl Made<'_> {
+    /// A single ONNX file.
+    fn network(bytes: Vec<u8>, runtime_bytes: usize) -> Self {
+        let bytes = Box::new(move || bytes.clone());
+        Self { files: vec![MadeFile { role: "network", part: "", name: "model.onnx", bytes }], runtime_bytes }
     }
 }
 
-/// The file of a part.
-fn graph_file(part: &str) -> String {
-    if part.is_empty() { "model.onnx".to_owned() } else { format!("{part}.onnx") }
-}
+/// The files of a network in one graph.
+const ONE_NETWORK: &[(&str, &str, &str)] = &[("network", "", "model.onnx")];
+/// Those of MAYOR.
+const MAYOR_FILES: &[(&str, &str, &str)] = &[
+    ("network", "backbone", "backbone.onnx"),
+    ("network", "boxes", "boxes.onnx"),
+    ("network", "masks", "masks.onnx"),
+];
+/// Those of X-Decoder; the graphs for captions are nobody's yet.
+const XDECODER_FILES: &[(&str, &str, &str)] = &[
+    ("text", "", "text.onnx"),
+    ("image", "", "image.onnx"),
+    ("segment", "", "segment.onnx"),
+    ("ground", "", "ground.onnx"),
+    ("vocabulary", "", "vocabulary.txt"),
+];
 
 /// What a network is made of.
 struct Ingredients<'a> {
@@ -59,20 +82,24 @@ struct Ingredients<'a> {
     preset: &'a Path,
     loaded: &'a Checkpoint,
     variant: Option<&'a str>,
+    merges: Option<&'a Path>,
     precision: Precision,
     metadata: &'a [(String, String)],
 }
 
 /// Families with an importer.
 static IMPORTERS: &[Importer] = &[
-    Importer { family: "segformer3d", parts: &[""], network: segformer3d_network },
-    Importer { family: "maxim", parts: &[""], network: maxim_network },
-    Importer { family: "mayor", parts: &mayor::PARTS, network: mayor_network },
+    Importer { family: "segformer3d", files: ONE_NETWORK, network: segformer3d_network },
+    Importer { family: "maxim", files: ONE_NETWORK, network: maxim_network },
+    Importer { family: "mayor", files: MAYOR_FILES, network: mayor_network },
+    Importer { family: "xdecoder", files: XDECODER_FILES, network: xdecoder_network },
 ];
 
 /// What ONNX Runtime takes per voxel of a tile for SegFormer3D: 128³ voxels and four channels were measured at 60 to 80
 /// bytes; twice that is promised.
 const SEGFORMER3D_BYTES_PER_VOXEL: usize = 128;
+/// What ONNX Runtime takes per pixel and channel of the pixel decoder for X-Decoder.
+const XDECODER_BYTES_PER_FEATURE: usize = 8;
 
 /// Which settings go with the weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,10 +110,14 @@ pub enum Preset {
     Toml(PathBuf),
     /// An official MAXIM checkpoint for a task.
     Maxim(Restoration),
+    /// An official X-Decoder checkpoint.
+    XDecoder,
 }
 
 /// The preset of [`Preset::Maxim`].
 static MAXIM: &str = include_str!("../presets/maxim.toml");
+/// The preset of [`Preset::XDecoder`].
+static XDECODER: &str = include_str!("../presets/xdecoder.toml");
 
 impl Preset {
     /// A preset's name, or the path of a file when it ends in `.toml`.
@@ -105,6 +136,7 @@ impl Preset {
             Self::Named(name) => name.clone(),
             Self::Toml(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             Self::Maxim(task) => task.to_string(),
+            Self::XDecoder => "official".to_owned(),
         }
     }
 
@@ -116,6 +148,7 @@ impl Preset {
                     .replace("name = \"MAXIM\"", &format!("name = \"MAXIM {task}\""));
                 Ok((PathBuf::from("preset maxim"), text))
             }
+            Self::XDecoder => Ok((PathBuf::from("preset xdecoder"), XDECODER.to_owned())),
             Self::Toml(path) => {
                 let text = std::fs::read_to_string(path).map_err(formats::Error::io(path, "read"))?;
                 Ok((path.clone(), text))
@@ -139,7 +172,7 @@ impl Preset {
 /// How to import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
-    /// Family: `"segformer3d"`, `"maxim"` or `"mayor"`.
+    /// Family: `"segformer3d"`, `"maxim"`, `"mayor"` or `"xdecoder"`.
     pub family: String,
     /// Settings that go with the weights.
     pub preset: Preset,
@@ -153,8 +186,11 @@ pub struct ImportOptions {
     pub precision: Precision,
     /// `"num_heads"` or `"head_dim"` instead of the preset's.
     pub attention_scale: Option<String>,
-    /// The published variant that a MAXIM checkpoint must be of, e.g. `"S-2"`; read off the checkpoint when absent.
+    /// The published variant that a MAXIM or X-Decoder checkpoint must be of, e.g. `"S-2"` or `"focal-t"`; read off the
+    /// checkpoint when absent.
     pub variant: Option<String>,
+    /// The file of byte pairs that an X-Decoder reads text with (`bpe_simple_vocab_16e6.txt.gz` of CLIP for official ones).
+    pub merges: Option<PathBuf>,
     /// SPDX expression of the weights' licence; the preset's when absent.
     pub licence: Option<String>,
     /// Another crop than the preset's: `Fixed` selects the published box of the BraTS preset.
@@ -182,6 +218,7 @@ impl ImportOptions {
             precision: Precision::F32,
             attention_scale: None,
             variant: None,
+            merges: None,
             licence: None,
             crop: None,
             replace: false,
@@ -277,8 +314,8 @@ pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<Model
     .collect();
     table.insert("origin".to_owned(), origin.into());
     // The settings are checked before the network is built: stand-ins take the place of the files.
-    let stand_in = |part: &&str| file_row("network", part, &graph_file(part), &[]);
-    table.insert("file".to_owned(), importer.parts.iter().map(stand_in).collect::<Vec<_>>().into());
+    let stand_ins = importer.files.iter().map(|(role, part, name)| file_row(role, part, name, &[]));
+    table.insert("file".to_owned(), stand_ins.collect::<Vec<_>>().into());
     let draft = render(&table, &preset_path)?;
     let manifest = pack::parse(&preset_path, draft.as_bytes())?;
     let metadata = [
@@ -291,35 +328,39 @@ pub fn import(path: &Path, options: &ImportOptions, task: &Task) -> Result<Model
         preset: &preset_path,
         loaded: &loaded,
         variant: options.variant.as_deref(),
+        merges: options.merges.as_deref(),
         precision: options.precision,
         metadata: &metadata,
     };
     let mut settings = manifest.network.clone();
-    let Made { graphs, tile_bytes } = (importer.network)(&ingredients, &mut settings)?;
+    let made = (importer.network)(&ingredients, &mut settings)?;
     table.insert("network".to_owned(), settings.into());
     if let Some(tiles) = table.get_mut("tiles").and_then(|t| t.as_table_mut()) {
-        let mib = tile_bytes.div_ceil(1 << 20).max(64);
+        let mib = made.runtime_bytes.div_ceil(1 << 20).max(64);
         tiles.entry("memory_mib").or_insert_with(|| i64::try_from(mib).unwrap_or(i64::MAX).into());
     }
 
     task.at("Writing the pack", 0.8)?;
     let card = options.card.clone().unwrap_or_else(|| model_card(&manifest, &loaded));
-    let mut files: Vec<(&str, &str, String, Vec<u8>)> =
-        graphs.into_iter().map(|(part, bytes)| ("network", part, graph_file(part), bytes)).collect();
-    files.push(("card", "", "MODEL_CARD.md".to_owned(), card.into_bytes()));
+    let mut files = made.files;
+    let mut text_file = |role, name, text: &str| {
+        let bytes = text.as_bytes().to_vec();
+        files.push(MadeFile { role, part: "", name, bytes: Box::new(move || bytes.clone()) });
+    };
+    text_file("card", "MODEL_CARD.md", &card);
     if let Some(text) = &options.licence_text {
-        files.push(("licence", "", "LICENSE".to_owned(), text.clone().into_bytes()));
+        text_file("licence", "LICENSE", text);
     }
-    let rows: Vec<toml::Value> =
-        files.iter().map(|(role, part, name, bytes)| file_row(role, part, name, bytes)).collect();
-    table.insert("file".to_owned(), rows.into());
-    let text = render(&table, &preset_path)?;
     let target = options.out_dir.join(&options.id);
     place_folder(&target, options.replace, |staging| {
-        for (_, _, name, bytes) in &files {
-            write_file(&staging.join(name), bytes)?;
+        let mut rows: Vec<toml::Value> = Vec::new();
+        for file in &files {
+            let bytes = (file.bytes)();
+            rows.push(file_row(file.role, file.part, file.name, &bytes));
+            write_file(&staging.join(file.name), &bytes)?;
         }
-        write_file(&staging.join("pack.toml"), text.as_bytes())
+        table.insert("file".to_owned(), rows.into());
+        write_file(&staging.join("pack.toml"), render(&table, &preset_path)?.as_bytes())
     })?;
     ModelPack::from_folder(&target)
 }
@@ -336,7 +377,7 @@ fn section<C: serde::de::DeserializeOwned>(i: &Ingredients<'_>, what: &str) -> R
     })
 }
 
-fn segformer3d_network(i: &Ingredients<'_>, _: &mut toml::Table) -> Result<Made> {
+fn segformer3d_network<'a>(i: &Ingredients<'a>, _: &mut toml::Table) -> Result<Made<'a>> {
     let m = i.manifest;
     let mut config: segformer3d::Config = section(i, "SegFormer3D")?;
     // Tiles are all of one size, and the network is faster when it knows.
@@ -352,10 +393,10 @@ fn segformer3d_network(i: &Ingredients<'_>, _: &mut toml::Table) -> Result<Made>
     }
     let voxels: usize = m.tiles.patch.iter().product();
     let network = segformer3d::build_onnx(&config, i.loaded, i.precision, i.metadata)?;
-    Ok(Made::single(network, voxels * SEGFORMER3D_BYTES_PER_VOXEL))
+    Ok(Made::network(network, voxels * SEGFORMER3D_BYTES_PER_VOXEL))
 }
 
-fn maxim_network(i: &Ingredients<'_>, settings: &mut toml::Table) -> Result<Made> {
+fn maxim_network<'a>(i: &Ingredients<'a>, settings: &mut toml::Table) -> Result<Made<'a>> {
     let (m, path) = (i.manifest, &i.loaded.path);
     let mut config = match i.variant {
         None if settings.is_empty() => maxim::Config::of_checkpoint(i.loaded)?,
@@ -402,14 +443,102 @@ fn maxim_network(i: &Ingredients<'_>, settings: &mut toml::Table) -> Result<Made
         table.map_err(|e| Error::pack(i.preset, e.to_string(), "a configuration", "Correct the preset"))?;
     // The weights once as they are, and once as the runtime packs them.
     let bytes = config.runtime_bytes([h, w]) + 2 * network.len();
-    Ok(Made::single(network, bytes))
+    Ok(Made::network(network, bytes))
 }
 
-fn mayor_network(i: &Ingredients<'_>, _: &mut toml::Table) -> Result<Made> {
+fn xdecoder_network<'a>(i: &Ingredients<'a>, settings: &mut toml::Table) -> Result<Made<'a>> {
+    let (m, loaded, precision, metadata) = (i.manifest, i.loaded, i.precision, i.metadata);
+    let config: xdecoder::Config =
+        if settings.is_empty() { xdecoder::Config::of_checkpoint(loaded)? } else { section(i, "X-Decoder")? };
+    if let Some(name) = i.variant {
+        let wanted = xdecoder::Config::variant(name).ok_or_else(|| {
+            let known = xdecoder::Config::VARIANTS.join(", ");
+            Error::Argument(format!("There is no X-Decoder variant “{name}”; there are {known}"))
+        })?;
+        if wanted != config {
+            let found = config.variant_name();
+            return Err(Error::checkpoint(
+                &loaded.path,
+                format!("the weights of an X-Decoder {}", found.unwrap_or("of no released size")),
+                format!("those of {name}"),
+                match found {
+                    Some(found) => format!("Import them with the variant {found}"),
+                    None => "Import them without a variant: sizes are read off the weights".to_owned(),
+                },
+            ));
+        }
+    }
+    if config.in_channels != 3 {
+        return Err(Error::checkpoint(
+            &loaded.path,
+            format!("a network for pictures of {} channels", config.in_channels),
+            "one for red, green and blue",
+            "Choose other weights",
+        ));
+    }
+    let merges = i.merges.ok_or_else(|| {
+        Error::Argument(
+            "X-Decoder reads text with a vocabulary of byte pairs that its weights do not hold: give it as well, for \
+             official checkpoints bpe_simple_vocab_16e6.txt.gz, with which CLIP is published"
+                .to_owned(),
+        )
+    })?;
+    let tokenizer = xdecoder::Tokenizer::read(merges)?;
+    if tokenizer.size() != config.vocabulary {
+        return Err(Error::checkpoint(
+            merges,
+            format!("a vocabulary of {} tokens", tokenizer.size()),
+            format!("{}, as the weights have", config.vocabulary),
+            "Choose the vocabulary that the weights were trained with",
+        ));
+    }
+    xdecoder::check(&config, loaded)?;
+    let manifest::Output::Prompts(output) = &m.output else {
+        return Err(Error::pack(i.preset, "another output", "activation = “prompts”", "Correct the preset"));
+    };
+    let is_needed = |part: &xdecoder::Part| match part {
+        xdecoder::Part::Ground => output.tasks.contains(&Asking::Phrases),
+        xdecoder::Part::Segment => output.tasks.iter().any(|t| *t != Asking::Phrases),
+        xdecoder::Part::Text | xdecoder::Part::Image => true,
+        xdecoder::Part::Objects | xdecoder::Part::Caption => false,
+    };
+    let mut files: Vec<MadeFile<'a>> = Vec::new();
+    for part in xdecoder::Part::ALL.into_iter().filter(is_needed) {
+        let Some(&(role, _, name)) = XDECODER_FILES.iter().find(|(role, ..)| *role == part.name()) else {
+            continue;
+        };
+        let config = config.clone();
+        let bytes = Box::new(move || xdecoder::build_onnx(&config, loaded, part, precision, metadata));
+        files.push(MadeFile { role, part: "", name, bytes });
+    }
+    let text = tokenizer.merges_text().into_bytes();
+    files.push(MadeFile {
+        role: "vocabulary",
+        part: "",
+        name: "vocabulary.txt",
+        bytes: Box::new(move || text.clone()),
+    });
+    let table = toml::Table::try_from(&config);
+    *settings =
+        table.map_err(|e| Error::pack(i.preset, e.to_string(), "a configuration", "Correct the preset"))?;
+    // The weights once as they are, and once as the runtime packs them; the pictures' longer side may be twice the other.
+    let weights: usize = loaded.tensors.iter().map(|t| t.data.len()).sum();
+    let [_, h, w] = m.tiles.patch;
+    let pixels = h * w * if m.input.axes == manifest::STORED { 2 } else { 1 };
+    let runtime_bytes = 8 * weights + pixels * config.convs_dim * XDECODER_BYTES_PER_FEATURE;
+    Ok(Made { files, runtime_bytes })
+}
+
+fn mayor_network<'a>(i: &Ingredients<'a>, _: &mut toml::Table) -> Result<Made<'a>> {
     let config: mayor::Config = section(i, "MAYOR")?;
     let graphs = mayor::build_onnx(&config, i.loaded, i.precision, i.metadata)?;
     let [_, h, w] = i.manifest.tiles.patch;
-    Ok(Made { graphs, tile_bytes: config.runtime_bytes([h, w]) })
+    let file = |(part, bytes): (&'static str, Vec<u8>)| {
+        let (role, _, name) = MAYOR_FILES.iter().find(|(_, p, _)| *p == part)?;
+        Some(MadeFile { role, part, name, bytes: Box::new(move || bytes.clone()) })
+    };
+    let files = graphs.into_iter().filter_map(file).collect();
+    Ok(Made { files, runtime_bytes: config.runtime_bytes([h, w]) })
 }
 
 fn file_row(role: &str, part: &str, name: &str, bytes: &[u8]) -> toml::Value {
@@ -465,6 +594,13 @@ fn model_card(m: &Manifest, loaded: &Checkpoint) -> String {
             card,
             "**Output.** Lines of text as outlines with scores. No tool finds all text: a person has to look.\n"
         );
+    } else if let Output::Prompts(output) = &m.output {
+        let tasks: Vec<&str> = output.tasks.iter().map(|t| t.word()).collect();
+        let sure = match output.present {
+            Some(_) => "It says how probable it is that a thing is there.",
+            None => "It does not know whether a thing is there, and marks something for every prompt.",
+        };
+        let _ = writeln!(card, "**Output.** Masks of what is told in words ({}). {sure}\n", tasks.join(", "));
     } else {
         let labels: Vec<String> = m.labels.iter().map(|l| format!("{} {}", l.id, l.name)).collect();
         let _ = writeln!(card, "**Labels.** {}.\n", labels.join("; "));

@@ -23,9 +23,12 @@ pub mod onnx_check;
 pub mod pack;
 pub mod pipeline;
 pub mod plain;
+pub mod prompter;
 pub mod restorer;
 pub mod segformer3d;
 pub mod segmenter;
+mod weights;
+pub mod xdecoder;
 
 pub use catalog::Catalog;
 pub use error::{Error, Result};
@@ -33,3 +36,4 @@ pub use family::{Case, Estimate, Family, Limits, Output, Restoring, Slices};
 pub use manifest::Manifest;
 pub use pack::ModelPack;
 pub use pipeline::{Outcome, Pipeline, Provenance, Steps};
+pub use prompter::Prompting;

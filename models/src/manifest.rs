@@ -12,6 +12,7 @@ pub use inference::tiles::{Rule, Weights};
 
 pub use crate::mayor::TextSettings;
 pub use crate::plain::{BoxLayout, Fit, Graph, Values};
+pub use crate::prompter::Vocabulary;
 pub use crate::restorer::Restoration;
 
 /// The newest manifest layout this program understands.
@@ -98,6 +99,20 @@ pub struct FileEntry {
 pub enum Role {
     /// The ONNX graph with its weights inside.
     Network,
+    /// The part of a prompted network that reads text, an ONNX graph like the following.
+    Text,
+    /// The part that looks at pictures.
+    Image,
+    /// The part that finds classes.
+    Segment,
+    /// The part that finds phrases.
+    Ground,
+    /// The part that tells captions what was found.
+    Objects,
+    /// The part that writes captions.
+    Caption,
+    /// Byte pairs of the text.
+    Vocabulary,
     /// The model card.
     Card,
     /// The licence text.
@@ -439,6 +454,8 @@ pub enum Output {
         #[serde(default = "one_whole")]
         overlap: f64,
     },
+    /// Masks of what is asked for in words.
+    Prompts(Vocabulary),
 }
 
 /// One rule of a sigmoid output.
@@ -499,6 +516,7 @@ impl Output {
             Self::Picture { channels, .. } => *channels,
             Self::Text(_) => 1,
             Self::Classes { names, .. } | Self::Boxes { names, .. } => names.len(),
+            Self::Prompts(_) => 0,
         }
     }
 
@@ -526,13 +544,23 @@ impl Output {
         matches!(self, Self::Text(_))
     }
 
+    /// Whether masks come out of what is asked for in words.
+    #[must_use]
+    pub fn is_prompted(&self) -> bool {
+        matches!(self, Self::Prompts(_))
+    }
+
     /// Every label a voxel can get, without background, ascending.
     #[must_use]
     pub fn label_ids(&self) -> Vec<u16> {
         let mut ids: Vec<u16> = match self {
             Self::Softmax { classes } => classes.clone(),
             Self::Sigmoid { rules, .. } => rules.iter().map(|r| r.label).collect(),
-            Self::Picture { .. } | Self::Text(_) | Self::Classes { .. } | Self::Boxes { .. } => Vec::new(),
+            Self::Picture { .. }
+            | Self::Text(_)
+            | Self::Classes { .. }
+            | Self::Boxes { .. }
+            | Self::Prompts(_) => Vec::new(),
         };
         ids.sort_unstable();
         ids.dedup();
@@ -706,7 +734,7 @@ impl Manifest {
                     "at least background and one structure".to_owned(),
                 ));
             }
-            Output::Softmax { .. } | Output::Text(_) => {}
+            Output::Softmax { .. } | Output::Text(_) | Output::Prompts(_) => {}
             Output::Picture { channels, peak, .. } => {
                 if !(matches!(channels, 1 | 3) && *peak > 0.0 && *peak <= 100.0) {
                     return Some((
@@ -803,6 +831,9 @@ impl Manifest {
                     "64 hexadecimal digits".to_owned(),
                 ));
             }
+        }
+        if self.output.is_prompted() {
+            return None; // in parts, which the family knows
         }
         let parts: Vec<&str> = self.networks().map(|f| f.part.as_str()).collect();
         let mut names = std::collections::BTreeSet::new();

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use formats::{Notice, Task};
-use inference::engine::{Engine, Model};
+use inference::engine::Engine;
 use inference::net::{Net, Nets};
 use inference::provider::ProviderReport;
 
 use crate::error::{Error, Result};
 use crate::family::{Case, Estimate, Family, Finished, Limits, Output, Prepared, Scored, Timings, find};
 use crate::pack::ModelPack;
+use crate::prompter::Found;
 
 /// The parts of a run that do not need the network. Cheap to clone and to send to other threads.
 #[derive(Clone)]
@@ -52,6 +53,8 @@ pub struct Outcome {
     pub name: String,
     /// The result, on the grid of the first input.
     pub output: Output,
+    /// What became of each prompt, by packs that are prompted.
+    pub found: Vec<Found>,
     /// What the user should know.
     pub notices: Vec<Notice>,
     /// Seconds per stage, in order.
@@ -66,6 +69,11 @@ pub struct Outcome {
     pub provenance: Provenance,
 }
 
+fn family_of(pack: &ModelPack) -> Result<&'static dyn Family> {
+    find(&pack.manifest.family)
+        .ok_or_else(|| Error::Argument(format!("unknown family {}", pack.manifest.family)))
+}
+
 impl Pipeline {
     /// Checks the pack's files and loads its graphs.
     ///
@@ -73,13 +81,8 @@ impl Pipeline {
     /// [`Error::Pack`] when files do not match the manifest or the network does not fit it; the engine's errors.
     pub fn open(pack: Arc<ModelPack>, engine: &Engine, limits: Limits, task: &Task) -> Result<Self> {
         task.at("Loading the model", 0.0)?;
-        let mut parts: Vec<(String, Box<dyn Net>)> = Vec::new();
-        for file in pack.manifest.networks() {
-            let bytes = pack.read_file(file)?;
-            crate::onnx_check::refuse_outside_data(&pack.place(), &bytes)?;
-            parts.push((file.part.clone(), Box::new(engine.load(Model::Bytes(&bytes), task)?)));
-        }
-        Self::with_nets(pack, Nets::new(parts)?, engine.runtime_version(), limits)
+        let nets = family_of(&pack)?.load(&pack, engine, task)?;
+        Self::with_nets(pack, nets, engine.runtime_version(), limits)
     }
 
     /// A pipeline over a given network: for tests, and for networks made elsewhere.
@@ -105,8 +108,7 @@ impl Pipeline {
         runtime_version: impl Into<String>,
         limits: Limits,
     ) -> Result<Self> {
-        let family = find(&pack.manifest.family)
-            .ok_or_else(|| Error::Argument(format!("unknown family {}", pack.manifest.family)))?;
+        let family = family_of(&pack)?;
         family.fits(&pack, &nets)?;
         let provenance = Provenance {
             pack: pack.id().to_owned(),
@@ -123,6 +125,11 @@ impl Pipeline {
     #[must_use]
     pub fn steps(&self) -> &Steps {
         &self.steps
+    }
+
+    /// The network, for those who ask more of it than a case.
+    pub fn net(&mut self) -> &mut dyn Net {
+        self.nets.first_mut()
     }
 
     /// The provider really used, and why.
@@ -211,12 +218,13 @@ impl Steps {
     /// # Errors
     /// As there.
     pub fn finish(&self, scored: Scored, task: &Task) -> Result<Outcome> {
-        let Finished { name, mut output, notices, timings, tiles, estimated_bytes } =
+        let Finished { name, mut output, found, notices, timings, tiles, estimated_bytes } =
             self.family.finish(&self.pack, scored, task)?;
         output.facts_mut().into_iter().for_each(|facts| self.provenance.write_to(facts));
         Ok(Outcome {
             name,
             output,
+            found,
             notices,
             timings,
             tiles,

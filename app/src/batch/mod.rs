@@ -12,6 +12,7 @@ pub mod cases;
 pub mod channels;
 pub mod inputs;
 pub mod outputs;
+pub mod prompts;
 pub mod queue;
 pub mod record;
 pub mod staging;
@@ -19,7 +20,8 @@ pub mod staging;
 use std::path::PathBuf;
 
 use formats::{Notice, Task};
-use models::{Case, Output, Restoring};
+use models::prompter::Found;
+use models::{Case, Output, Prompting, Restoring};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Usage, is_cancelled};
@@ -62,6 +64,12 @@ pub struct Batch {
     /// How images are restored, by packs that restore.
     #[serde(default)]
     pub restoring: Restoring,
+    /// What is asked for in words, of packs that are told so.
+    #[serde(default)]
+    pub prompting: Prompting,
+    /// Files of further prompts, one per line.
+    #[serde(default)]
+    pub prompt_lists: Vec<PathBuf>,
     /// Whether a picture is made for each case.
     pub quicklook: bool,
     /// Whether a missing ONNX Runtime may be installed.
@@ -168,7 +176,10 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
     if let Some(why) = batch.format.and_then(|f| f.fault(&segmenter.manifest().output)) {
         return Err(Usage(format!("--format: {why}")).into());
     }
-    if !restores && batch.restoring != Restoring::default() {
+    let prompting = prompts::settled(batch, segmenter.manifest())?;
+    let other = Restoring { slices: batch.restoring.slices, ..Restoring::default() };
+    let allowed = if prompting.is_some() { other } else { Restoring::default() };
+    if !restores && batch.restoring != allowed {
         let id = &segmenter.manifest().id;
         return Err(Usage(format!(
             "--strength and --axis are for packs that restore, which “{id}” does not"
@@ -218,6 +229,7 @@ pub fn run(batch: &Batch, listener: &dyn Listener, task: &Task) -> anyhow::Resul
         quicklook: batch.quicklook,
         restoring: restores.then_some(batch.restoring),
         answer,
+        prompting,
     };
     let setup = Setup {
         out: &batch.out,
@@ -352,6 +364,8 @@ pub trait Segmenter {
 pub struct Segmented {
     /// On the grid of the first channel.
     pub result: Output,
+    /// What became of each prompt, by packs that are told in words what to mark.
+    pub found: Vec<Found>,
     /// Seconds per stage.
     pub seconds: Vec<(String, f64)>,
     /// Odd but survivable things.

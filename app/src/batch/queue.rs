@@ -152,6 +152,7 @@ fn blank_record(segmenter: &dyn Segmenter, setup: &Setup<'_>) -> Record {
         classes: Vec::new(),
         boxes: None,
         lines: None,
+        prompts: Vec::new(),
         notices: Vec::new(),
         outputs: Vec::new(),
         finished_unix_secs: 0,
@@ -217,6 +218,7 @@ fn read_case(
     }
     let mut opened = open_case(case, setup.manifest, &mut record.notices, task)?;
     opened.restoring = setup.options.restoring.unwrap_or_default();
+    opened.prompting = setup.options.prompting.clone().unwrap_or_default();
     Ok(Some(opened))
 }
 
@@ -325,6 +327,7 @@ impl Item {
         record.provider = Some(s.provider);
         record.runtime = Some(s.runtime);
         record.tiles = s.tiles;
+        record.prompts = s.found;
         match &s.result {
             Output::Image(restored) => record.restored = Some(restored.report.clone()),
             Output::Classes(classified) => {
@@ -500,6 +503,7 @@ mod tests {
             let grid = case.channels[0].grid;
             let labels = case.channels[0].to_f32().mapv(|v| u16::from(v > 1.0)).into_shared();
             Ok(Segmented {
+                found: Vec::new(),
                 result: Output::Labels(LabelMap {
                     labels,
                     grid,
@@ -543,8 +547,13 @@ mod tests {
     }
 
     fn go(out: &Path, cases: &[CaseFiles], fake: &mut Fake, fail_fast: bool) -> (Tally, Vec<Record>) {
-        let options =
-            Options { format: "nii.gz".to_owned(), quicklook: false, restoring: None, answer: None };
+        let options = Options {
+            format: "nii.gz".to_owned(),
+            quicklook: false,
+            restoring: None,
+            answer: None,
+            prompting: None,
+        };
         let manifest = super::super::cases::tests::manifest(&["image"]);
         let setup =
             Setup { out, options: &options, manifest: &manifest, threads: 1, overwrite: false, fail_fast };

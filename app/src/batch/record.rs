@@ -7,8 +7,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use formats::Notice;
-use models::Restoring;
+use models::prompter::Found;
 use models::restorer::Report;
+use models::{Prompting, Restoring};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -62,6 +63,9 @@ pub struct Record {
     /// How many lines of text were found, by packs that find text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lines: Option<usize>,
+    /// What became of each prompt, by packs that are told in words what to mark.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<Found>,
     /// Odd but survivable things.
     pub notices: Vec<Notice>,
     /// What was written, relative to the output folder.
@@ -129,6 +133,9 @@ pub struct Options {
     /// What packs answer with that neither segment nor restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
+    /// What is asked for in words, of packs that are told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompting: Option<Prompting>,
 }
 
 /// A file of a case.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use formats::Task;
-use models::{Restoring, Slices};
+use models::prompter::Asking;
+use models::{Prompting, Restoring, Slices};
 use serde::Serialize;
 
 use super::{Context, Exit, output};
@@ -22,7 +23,8 @@ pub struct Args {
     ///
     /// Each case gives <case>_seg (labels), _labels.txt (ITK-SNAP), _lut.txt (FreeSurfer), _dseg.tsv (BIDS),
     /// _volumes.csv and .json, _quicklook.png and _record.json in the output folder, and its record as one line of
-    /// JSON on stdout. Packs that restore give <case>_restored instead of labels, tables and volumes, and take pictures too. Finished cases are skipped; the run may be killed and started again at any time.
+    /// JSON on stdout. Packs that restore give <case>_restored instead of labels, tables and volumes, and take pictures too;
+    /// packs that are told in words what to mark (see --prompt) give labels named by the prompts, and take pictures too. Finished cases are skipped; the run may be killed and started again at any time.
     #[arg(long, value_name = "INPUT", num_args = 0..)]
     pub batch: Option<Vec<String>>,
 
@@ -79,10 +81,32 @@ pub struct Args {
     #[arg(long, value_name = "S", default_value_t = 1.0, requires = "batch", value_parser = strength)]
     strength: f64,
 
-    /// Restoring: slices of volumes across the axis i, j or k as stored, across all three and averaged, or auto: across the
-    /// axis with the largest spacing.
+    /// Restoring and prompts: slices of volumes across the axis i, j or k as stored, across all three and averaged, or auto:
+    /// across the axis with the largest spacing (prompts: with thin slices axial ones).
     #[arg(long, value_name = "A", default_value = "auto", requires = "batch")]
     axis: Slices,
+
+    /// What to mark, in words, for packs that are told so: phrases between commas, once or more. The n-th becomes label n,
+    /// and the record says with which probability each is there; below the pack's threshold it is not found.
+    #[arg(long, value_name = "TEXT", requires = "batch")]
+    prompt: Vec<String>,
+
+    /// Also the prompts listed in this file, one per line.
+    #[arg(long, value_name = "FILE", requires = "batch")]
+    prompts: Vec<PathBuf>,
+
+    /// What prompts are: phrases, each for one thing or group that may be there or not; for packs of photographs also
+    /// semantic (classes, of which every pixel has one), panoptic (classes, where sure) or instances (kinds of things).
+    #[arg(long, value_name = "WHAT", default_value = "phrases", requires = "batch")]
+    ask: Asking,
+
+    /// Prompts: smooth masks of volumes in three dimensions.
+    #[arg(long, requires = "batch")]
+    smooth: bool,
+
+    /// Prompts: keep only the largest connected part of each label.
+    #[arg(long, requires = "batch")]
+    keep_largest: bool,
 
     /// Make no quick-look picture.
     #[arg(long, requires = "batch")]
@@ -123,6 +147,14 @@ impl Args {
             overwrite: self.overwrite,
             format: self.format,
             restoring: Restoring { strength: self.strength, slices: self.axis },
+            prompting: Prompting {
+                prompts: self.prompt.iter().flat_map(|text| Prompting::phrases(text)).collect(),
+                asking: self.ask,
+                slices: self.axis,
+                smooths: self.smooth,
+                keeps_largest: self.keep_largest,
+            },
+            prompt_lists: self.prompts.clone(),
             quicklook: !self.no_quicklook,
             install: !self.no_install,
         }

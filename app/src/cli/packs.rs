@@ -59,7 +59,7 @@ struct ImportArgs {
     /// The weights: .pt, .pth, .bin, .safetensors or .npz; or a network: .onnx.
     #[arg(value_name = "CHECKPOINT")]
     checkpoint: PathBuf,
-    /// Family of networks: segformer3d, maxim, or onnx for one exported elsewhere [default: onnx for .onnx files, else
+    /// Family of networks: segformer3d, maxim, mayor, xdecoder, or onnx for one exported elsewhere [default: onnx for .onnx files, else
     /// segformer3d].
     #[arg(long)]
     family: Option<String>,
@@ -69,9 +69,12 @@ struct ImportArgs {
     /// What a MAXIM checkpoint or a restorer was trained for: denoising, deblurring, deraining, dehazing or enhancement.
     #[arg(long, value_name = "TASK")]
     task: Option<Restoration>,
-    /// The MAXIM variant that the weights must be of, e.g. S-2 [default: read off the checkpoint].
+    /// The MAXIM or X-Decoder variant that the weights must be of, e.g. S-2 or focal-t [default: read off the checkpoint].
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
+    /// The byte pairs that an X-Decoder reads text with: for official checkpoints bpe_simple_vocab_16e6.txt.gz of CLIP.
+    #[arg(long, value_name = "FILE")]
+    merges: Option<PathBuf>,
     /// Licence of the weights, as an SPDX expression [default: as the preset says, else unknown].
     #[arg(long, value_name = "SPDX")]
     licence: Option<String>,
@@ -209,6 +212,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             preset: a.preset.clone(),
             task: a.task,
             variant: a.variant.clone(),
+            merges: a.merges.clone(),
             licence: a.licence.clone(),
             id: a.id.clone(),
             name: a.name.clone(),
@@ -301,6 +305,16 @@ fn show(id: &str, json: bool) -> anyhow::Result<Exit> {
     {
         let what = if matches!(m.output, models::manifest::Output::Boxes { .. }) { "finds" } else { "tells" };
         rows.push((what, names.join(", ")));
+    }
+    if let models::manifest::Output::Prompts(output) = &m.output {
+        let tasks: Vec<&str> = output.tasks.iter().map(|t| t.word()).collect();
+        rows.push(("asked for", tasks.join(", ")));
+        if let Some(p) = output.present {
+            rows.push(("found from", format!("probability {:.2}", p.threshold)));
+        }
+        for (n, prompt) in output.suggestions.iter().enumerate() {
+            rows.push((if n == 0 { "prompts" } else { "" }, prompt.clone()));
+        }
     }
     rows.push(("window", format!("{d} × {h} × {w} voxels ({}), overlap {}", m.input.axes, m.tiles.overlap)));
     for (n, label) in m.labels.iter().enumerate() {

@@ -21,6 +21,7 @@ mod palette;
 mod panes;
 mod pictures;
 pub mod plain;
+pub mod prompt;
 pub mod recovery;
 pub mod restore;
 mod run;
@@ -83,6 +84,7 @@ enum Tab {
     Models,
     Labels,
     Restore,
+    Find,
     Edit,
     Volume,
 }
@@ -112,6 +114,7 @@ pub struct App {
     edit: edit::Editor,
     findings: Option<findings::Findings>,
     restore: restore::Panel,
+    prompt: prompt::Panel,
     keeper: recovery::Keeper,
     loaded: Arc<Loaded>,
     show_crosshair: bool,
@@ -195,6 +198,7 @@ impl App {
             edit: edit::Editor::default(),
             findings: None,
             restore: restore::Panel::default(),
+            prompt: prompt::Panel::default(),
             keeper: recovery::Keeper::default(),
             loaded: Arc::new(Loaded::default()),
             show_crosshair: true,
@@ -342,6 +346,7 @@ impl App {
             Product::Thumbnail(id, picture) => self.thumbnail_drawn(ctx, id, picture),
             Product::Deid(made) => self.deid_made(ctx, *made),
             Product::Segmented(result) => self.segmented(ctx, *result),
+            Product::FoundHere(found) => self.found_here(ctx, *found),
             Product::Restored(result) => self.restored(ctx, *result),
             Product::Found(found) => self.found(ctx, *found),
             Product::Looked(looked) => self.looked_at_network(*looked),
@@ -360,7 +365,7 @@ impl App {
             Product::Packs(packs) => {
                 self.packs = packs;
                 self.models.forget();
-                let mut labelling = self.packs.iter().filter(|p| p.info.restores.is_none());
+                let mut labelling = self.packs.iter().filter(|p| p.info.segments());
                 let is_there = |id: &String| labelling.clone().any(|p| p.info.id == *id);
                 if !self.settings.pack.as_ref().is_some_and(is_there) {
                     self.settings.pack = labelling.next().map(|p| p.info.id.clone());
@@ -371,6 +376,9 @@ impl App {
                 if info.restores.is_some() {
                     self.restore.pack = Some(info.id);
                     self.shown.tab = Tab::Restore;
+                } else if !info.asks.is_empty() {
+                    self.prompt.pack = Some(info.id);
+                    self.shown.tab = Tab::Find;
                 } else {
                     self.settings.pack = Some(info.id);
                 }

@@ -76,8 +76,8 @@ impl App {
         self.findings_ui(ui);
         let layer = self.document.active_image();
         for n in 0..self.packs.len() {
-            // Those that restore have a page of their own.
-            if self.packs[n].info.restores.is_none() {
+            // Those that restore and those that are prompted have pages of their own.
+            if self.packs[n].info.segments() {
                 self.pack_ui(ui, n, layer);
             }
         }
@@ -257,6 +257,7 @@ impl App {
             threads: self.settings.threads,
             may_install: true,
             restoring: self.restore.restoring,
+            prompting: self.asked(),
         })
     }
 
@@ -272,7 +273,7 @@ impl App {
             return;
         }
         let chosen = self.settings.pack.clone();
-        let labels = |p: &super::work::PackRow| p.info.restores.is_none();
+        let labels = |p: &super::work::PackRow| p.info.segments();
         let at = self.packs.iter().position(|p| labels(p) && Some(&p.info.id) == chosen.as_ref());
         let Some(n) = at.or_else(|| self.packs.iter().position(labels)) else {
             let error =
@@ -293,11 +294,15 @@ impl App {
             return;
         };
         let name = format!("{}: {}", source.name, result.pack);
-        self.document.add_labels(result.labels, name, Some(result.source), result.notices);
+        let layer = self.document.add_labels(result.labels, name, Some(result.source), result.notices);
         let provider = result.provider.used.to_string();
         self.say(ctx, format!("{}: {:.1} s on {provider}", result.pack, result.seconds));
         self.models.ran(result.pack, result.seconds, result.provider);
-        self.shown.tab = Tab::Labels;
+        if result.found.is_empty() {
+            self.shown.tab = Tab::Labels;
+        } else {
+            self.prompt.searched(result.found, layer);
+        }
         self.see_inside();
     }
 

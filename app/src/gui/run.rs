@@ -32,6 +32,7 @@ impl App {
             Command::ImportPack => self.ask_for_pack(ctx),
             Command::Segment => self.segment_active(ctx),
             Command::Restore => self.restore_active(ctx),
+            Command::Find => self.show_prompt(),
             Command::ToggleSegmentOnOpen => self.settings.segment_on_open = !self.settings.segment_on_open,
             Command::Cancel => self.cancel(ctx),
             Command::Save | Command::SaveAs => self.save_active(ctx, command == Command::SaveAs),

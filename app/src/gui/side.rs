@@ -17,6 +17,7 @@ impl App {
                         (Tab::Models, "Models"),
                         (Tab::Labels, "Labels"),
                         (Tab::Restore, "Restore"),
+                        (Tab::Find, "Find"),
                         (Tab::Edit, "Tools"),
                         (Tab::Volume, "3-D"),
                     ] {
@@ -33,6 +34,7 @@ impl App {
                     Tab::Models => self.models_ui(ui),
                     Tab::Edit => self.edit_ui(ui),
                     Tab::Restore => self.restore_ui(ui),
+                    Tab::Find => self.prompt_ui(ui),
                     Tab::Labels | Tab::Volume => self.volume_ui(ui),
                 });
             },

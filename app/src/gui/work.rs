@@ -7,7 +7,7 @@ use anyhow::Context;
 use formats::{Cancel, Content, Image, LabelMap, Notice, Task, Volume};
 use inference::{Engine, EngineOptions, ProviderReport};
 use models::family::{Limits, Output};
-use models::{Case, Catalog, ModelPack, Pipeline, Restoring};
+use models::{Case, Catalog, ModelPack, Pipeline, Prompting, Restoring};
 use viewer::tools::LabelEdit;
 use viewer::window::Histogram;
 use viewer::{LayerId, Window};
@@ -30,6 +30,8 @@ pub enum Product {
     Deid(Box<super::deid::work::Made>),
     /// A pack ran on a layer.
     Segmented(Box<Segmented>),
+    /// Answers to phrases asked of a slice.
+    FoundHere(Box<super::prompt::FoundHere>),
     /// A pack restored a layer.
     Restored(Box<RestoredImage>),
     /// A pack classified a layer, or found things on it.
@@ -118,6 +120,8 @@ pub struct Segmented {
     pub source: LayerId,
     /// The segmentation, on the grid of the source.
     pub labels: LabelMap,
+    /// What became of each prompt, by packs that are told in words what to mark.
+    pub found: Vec<models::prompter::Found>,
     /// What the user should know.
     pub notices: Vec<Notice>,
     /// The pack's name.
@@ -343,6 +347,8 @@ pub struct Run {
     pub may_install: bool,
     /// How images are restored, by packs that restore.
     pub restoring: Restoring,
+    /// What is asked, of packs that are told in words what to mark.
+    pub prompting: Prompting,
 }
 
 impl Run {
@@ -351,7 +357,7 @@ impl Run {
             Some(image) => Case::of_frames(self.name.clone(), image.frames.clone(), image.frame_axes.clone()),
             None => Case::new(self.name.clone(), self.channels.clone()),
         };
-        Case { restoring: self.restoring, ..case }
+        Case { restoring: self.restoring, prompting: self.prompting.clone(), ..case }
     }
 
     /// What it would take.
@@ -431,6 +437,7 @@ impl Run {
             Output::Labels(labels) => Product::Segmented(Box::new(Segmented {
                 source,
                 labels,
+                found: outcome.found,
                 notices: outcome.notices,
                 pack,
                 provider,

@@ -9,7 +9,6 @@ mod npz;
 mod pickle;
 mod pytorch;
 mod safetensors;
-pub(crate) mod weights;
 mod zip;
 
 use std::path::{Path, PathBuf};
@@ -53,7 +52,7 @@ const IN_FOLDER: [&str; 2] = ["pytorch_model.bin", "model.safetensors"];
 /// folder holding `pytorch_model.bin` or `model.safetensors`.
 ///
 /// Wrappers are removed: `{"state_dict": …}`, `{"model": …}`, `{"model_state_dict": …}` and the name prefixes
-/// `module.` (parallel training) and `_orig_mod.` (compiled models).
+/// `module.` (parallel training), `_orig_mod.` (compiled models) and `model.` (a network inside a trainer).
 ///
 /// # Errors
 /// [`Error::Checkpoint`] when the file is missing, damaged, of another kind, or asks for anything but tensors.
@@ -161,7 +160,7 @@ impl Kind {
 
 /// Removes name prefixes that all tensors share because of how the model was wrapped for training.
 fn strip_prefixes(checkpoint: &mut Checkpoint) {
-    while let Some(prefix) = ["module.", "_orig_mod."]
+    while let Some(prefix) = ["module.", "_orig_mod.", "model."]
         .into_iter()
         .find(|p| !checkpoint.tensors.is_empty() && checkpoint.tensors.iter().all(|t| t.name.starts_with(p)))
     {

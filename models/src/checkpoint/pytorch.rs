@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// Longest description read; a network of 16 000 tensors stays below.
 const PICKLE_LIMIT: u64 = 8 << 20;
 /// Dictionary entries that hold the weights of a training checkpoint, in order of preference.
-const WRAPPERS: [&str; 5] = ["state_dict", "model_state_dict", "model", "network", "net"];
+const WRAPPERS: [&str; 6] = ["state_dict", "model_state_dict", "model", "module", "network", "net"];
 
 /// Reads an archive of `len` bytes.
 ///

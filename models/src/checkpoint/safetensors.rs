@@ -73,6 +73,7 @@ fn to_f32(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
         Dtype::BF16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
         Dtype::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
         Dtype::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
+        Dtype::I8 => each(bytes, |b| f32::from(i8::from_le_bytes(b))),
         Dtype::U8 | Dtype::BOOL => each(bytes, |[b]| f32::from(b)),
         _ => return None,
     })

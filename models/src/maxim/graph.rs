@@ -3,8 +3,8 @@
 use super::config::Config;
 use super::layers::{Linear, Net, Rows, Term};
 use super::{INPUT, OUTPUT, Outputs};
-use crate::checkpoint::weights::Weights;
-use crate::onnx::{Attribute, Builder, Dim, Graph, Port, Precision};
+use crate::onnx::{Attribute, Builder, Dim, Element, Graph, Port, Precision};
+use crate::weights::Weights;
 
 /// The graph of `config`.
 pub fn build(config: &Config, weights: &Weights<'_>, precision: Precision, outputs: Outputs) -> Graph {
@@ -19,10 +19,12 @@ pub fn build(config: &Config, weights: &Weights<'_>, precision: Precision, outpu
     let size = |axis: usize, free: &'static str| config.size.map_or(Dim::Free(free), |s| Dim::Fixed(s[axis]));
     graph.inputs = vec![Port {
         name: INPUT.to_owned(),
+        kind: Element::F32,
         dims: vec![Dim::Free("batch"), Dim::Fixed(config.in_channels), size(0, "height"), size(1, "width")],
     }];
     let out = |name: String| Port {
         name,
+        kind: Element::F32,
         dims: vec![
             Dim::Free("batch"),
             Dim::Fixed(config.in_channels),

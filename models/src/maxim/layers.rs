@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::config::Config;
-use crate::checkpoint::weights::Weights;
 use crate::onnx::{Attribute, Builder};
+use crate::weights::Weights;
 
 /// Added to the variance in layer norms.
 const EPSILON: f32 = 1e-6;

@@ -254,6 +254,7 @@ impl Family for TextFinder {
         Ok(Finished {
             name: case.name,
             output: Output::Text(TextFound { grid: case.volume.grid, pages, facts }),
+            found: Vec::new(),
             notices: case.notices,
             timings: case.timings,
             tiles,

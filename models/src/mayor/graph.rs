@@ -4,8 +4,8 @@
 //! that order: so a region is pooled once. `RoiAlign` has the meaning of operator set 10 (`output_half_pixel`).
 
 use super::config::{Config, Decoder, STRIDES};
-use crate::checkpoint::weights::Weights;
-use crate::onnx::{Attribute, Builder, Dim, Graph, Port, Precision};
+use crate::onnx::{Attribute, Builder, Dim, Element, Graph, Port, Precision};
+use crate::weights::Weights;
 
 /// Grey that becomes 0, and what becomes 1 above it.
 const MEAN: f64 = 127.5;
@@ -50,6 +50,7 @@ pub fn build(part: &str, config: &Config, weights: &Weights<'_>, precision: Prec
 pub fn ports(part: &str, c: &Config) -> (Vec<Port>, Vec<Port>) {
     let map = |(name, h, w): (&str, &'static str, &'static str), channels: usize| Port {
         name: name.to_owned(),
+        kind: Element::F32,
         dims: vec![Dim::Fixed(1), Dim::Fixed(channels), Dim::Free(h), Dim::Free(w)],
     };
     let maps = || MAPS.map(|m| map(m, c.fpn)).to_vec();
@@ -62,11 +63,14 @@ pub fn ports(part: &str, c: &Config) -> (Vec<Port>, Vec<Port>) {
         return (vec![map(("image", "height", "width"), 3)], outputs);
     }
     let mut inputs = maps();
-    inputs.extend(
-        REGIONS.map(|(name, n)| Port { name: name.to_owned(), dims: vec![Dim::Free(n), Dim::Fixed(4)] }),
-    );
+    inputs.extend(REGIONS.map(|(name, n)| Port {
+        name: name.to_owned(),
+        kind: Element::F32,
+        dims: vec![Dim::Free(n), Dim::Fixed(4)],
+    }));
     let answer = |name: &str, rest: &[usize]| Port {
         name: name.to_owned(),
+        kind: Element::F32,
         dims: std::iter::once(Dim::Free("regions")).chain(rest.iter().map(|&n| Dim::Fixed(n))).collect(),
     };
     let side = c.mask_side();

@@ -28,9 +28,10 @@ impl Builder {
         }
     }
 
-    /// Sets the prefix of the names of nodes to come, so that profiles and viewers show where a node belongs.
-    pub fn scope(&mut self, scope: impl Into<String>) {
-        self.scope = scope.into();
+    /// Sets the prefix of the names of nodes to come, so that profiles and viewers show where a node belongs. Returns the
+    /// one before.
+    pub fn scope(&mut self, scope: impl Into<String>) -> String {
+        std::mem::replace(&mut self.scope, scope.into())
     }
 
     /// Adds a node with one output.
@@ -78,6 +79,22 @@ impl Builder {
         }
     }
 
+    /// Adds a node with several outputs.
+    pub fn nodes(
+        &mut self,
+        op: &'static str,
+        inputs: &[&str],
+        attributes: &[(&'static str, Attribute)],
+        count: usize,
+    ) -> Vec<String> {
+        let name = self.node(op, inputs, attributes);
+        let names: Vec<String> = (0..count).map(|i| format!("{name}:{i}")).collect();
+        if let Some(node) = self.graph.nodes.last_mut() {
+            node.outputs.clone_from(&names);
+        }
+        names
+    }
+
     /// Adds a node of ONNX Runtime's own operator set `com.microsoft`
     /// (<https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>).
     pub fn contributed(
@@ -95,21 +112,21 @@ impl Builder {
 
     /// Adds trained numbers, stored in the precision of this builder where that loses nothing but digits: tensors of
     /// one dimension (they are small) and tensors outside half precision's range stay in single precision.
-    pub fn weight(&mut self, name: &str, dims: &[usize], values: &[f64]) -> String {
-        let largest = values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    pub fn weight<T: Copy + Into<f64>>(&mut self, name: &str, dims: &[usize], values: &[T]) -> String {
+        let largest = values.iter().fold(0.0f64, |m, &v| m.max(v.into().abs()));
         let fits = largest <= f64::from(f16::MAX) && largest >= 1e-3;
         if self.precision == Precision::F32 || dims.len() < 2 || !fits {
             return self.exact(name, dims, values);
         }
         let stored = format!("{name}.f16");
-        self.add(&stored, dims, TensorData::F16(values.iter().map(|&v| f16::from_f64(v)).collect()));
+        self.add(&stored, dims, TensorData::F16(values.iter().map(|&v| f16::from_f64(v.into())).collect()));
         self.named("Cast", &[&stored], &[("to", Attribute::Int(super::FLOAT))], name);
         name.to_owned()
     }
 
     /// Adds numbers in single precision.
-    pub fn exact(&mut self, name: &str, dims: &[usize], values: &[f64]) -> String {
-        self.add(name, dims, TensorData::F32(values.iter().map(|&v| v as f32).collect()));
+    pub fn exact<T: Copy + Into<f64>>(&mut self, name: &str, dims: &[usize], values: &[T]) -> String {
+        self.add(name, dims, TensorData::F32(values.iter().map(|&v| v.into() as f32).collect()));
         name.to_owned()
     }
 
@@ -125,13 +142,17 @@ impl Builder {
         name
     }
 
+    /// An array of any kind under a name of its own, stored once however often it is asked for.
+    pub fn constant(&mut self, name: &str, dims: &[usize], data: impl FnOnce() -> TensorData) -> String {
+        if !self.graph.initializers.iter().any(|t| t.name == name) {
+            self.add(name, dims, data());
+        }
+        name.to_owned()
+    }
+
     /// A real scalar.
     pub fn scalar(&mut self, value: f64) -> String {
-        let name = format!("real[{value}]");
-        if !self.graph.initializers.iter().any(|t| t.name == name) {
-            self.exact(&name, &[], &[value]);
-        }
-        name
+        self.constant(&format!("real[{value}]"), &[], || TensorData::F32(vec![value as f32]))
     }
 
     /// The finished graph, to which the caller adds ports.

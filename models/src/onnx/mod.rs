@@ -56,13 +56,27 @@ pub struct Graph {
     pub outputs: Vec<Port>,
 }
 
-/// A float32 array the caller gives or gets.
-#[derive(Clone, Debug)]
+/// An array the caller gives or gets.
+#[derive(Clone, Debug, Default)]
 pub struct Port {
     /// Its name.
     pub name: String,
+    /// What its elements are.
+    pub kind: Element,
     /// Its sizes, slowest first.
     pub dims: Vec<Dim>,
+}
+
+/// What the elements of a [`Port`] are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Element {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Whole numbers.
+    I64,
+    /// Truth values.
+    Bool,
 }
 
 /// A size of a [`Port`].
@@ -124,6 +138,8 @@ pub enum TensorData {
     F16(Vec<f16>),
     /// Whole numbers, mostly shapes.
     I64(Vec<i64>),
+    /// Truth values.
+    Bool(Vec<bool>),
 }
 
 impl Model {
@@ -183,7 +199,12 @@ impl Port {
             shape.message(1, &size);
         }
         let mut tensor = Message::default();
-        tensor.int(1, FLOAT);
+        let kind = match self.kind {
+            Element::F32 => FLOAT,
+            Element::I64 => INT64,
+            Element::Bool => BOOL,
+        };
+        tensor.int(1, kind);
         tensor.message(2, &shape);
         let mut kind = Message::default();
         kind.message(1, &tensor);
@@ -234,8 +255,9 @@ impl Node {
 }
 
 /// `TensorProto.DataType`.
-const FLOAT: i64 = 1;
+pub(crate) const FLOAT: i64 = 1;
 const INT64: i64 = 7;
+const BOOL: i64 = 9;
 const FLOAT16: i64 = 10;
 
 impl Tensor {
@@ -247,6 +269,7 @@ impl Tensor {
             TensorData::F32(v) => (FLOAT, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
             TensorData::F16(v) => (FLOAT16, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
             TensorData::I64(v) => (INT64, v.iter().flat_map(|x| x.to_le_bytes()).collect()),
+            TensorData::Bool(v) => (BOOL, v.iter().map(|&x| u8::from(x)).collect()),
         };
         tensor.int(2, kind);
         tensor.text(8, &self.name);

@@ -80,9 +80,9 @@ fn split(m: &Manifest, case: Case) -> Result<Case> {
     if m.graph.as_ref().is_none_or(|g| g.colours != 3) {
         return Ok(case);
     }
-    let Case { name, channels, notices, restoring, scale, further, frame_axes } = case;
+    let Case { name, channels, notices, restoring, scale, further, frame_axes, prompting } = case;
     let [image] = <[Volume; 1]>::try_from(channels).map_err(|c| channel_count(&name, c.len(), m))?;
-    Ok(Case { channels: colours(&image), name, notices, restoring, scale, further, frame_axes })
+    Ok(Case { channels: colours(&image), name, notices, restoring, scale, further, frame_axes, prompting })
 }
 
 /// Red, green and blue of an image, 0..=255; a grey one three times with the values it has.
@@ -145,9 +145,10 @@ impl Family for Plain {
             Wanted::Picture { .. } => Restorer.fault(m),
             Wanted::Softmax { .. } | Wanted::Sigmoid { .. } => PatchSegmenter.fault(m),
             Wanted::Classes { .. } | Wanted::Boxes { .. } => m.parts_fault(&[""]),
-            Wanted::Text(_) => {
-                Some(("lines of text as output".to_owned(), "labels, a picture, classes or boxes".to_owned()))
-            }
+            Wanted::Text(_) | Wanted::Prompts(_) => Some((
+                "lines of text or prompts as output".to_owned(),
+                "labels, a picture, classes or boxes".to_owned(),
+            )),
         };
         graph.fault(has_maps, m.tiles.patch, m.tiles.batch).or(of_kind)
     }
@@ -307,6 +308,7 @@ impl Family for Plain {
         Ok(Finished {
             name: common.name,
             output,
+            found: Vec::new(),
             notices: common.notices,
             timings: common.timings,
             tiles: common.tiles,

@@ -23,7 +23,7 @@ mod memory;
 mod planes;
 mod preview;
 mod report;
-mod values;
+pub(crate) mod values;
 
 use std::time::Instant;
 
@@ -223,7 +223,7 @@ impl Family for Restorer {
         let m = &pack.manifest;
         task.at("Preparing", 0.0)?;
         check_case(m, &case)?;
-        let Case { name, channels, further, frame_axes, mut notices, restoring, scale: given } = case;
+        let Case { name, channels, further, frame_axes, mut notices, restoring, scale: given, .. } = case;
         let volume = channels.into_iter().next().ok_or_else(|| channel_count(&name, 0, m))?;
         let axes = planes::axes(&volume.grid, restoring.slices);
         notices.extend(planes::remark(&volume, &axes, restoring.slices));
@@ -303,6 +303,7 @@ impl Family for Restorer {
         Ok(Finished {
             name,
             output: Output::Image(Restored { volume, further, frame_axes, report }),
+            found: Vec::new(),
             notices,
             timings,
             tiles,

@@ -23,6 +23,9 @@ pub struct Scale {
 const LOWEST: f64 = 0.5;
 
 impl Scale {
+    /// Values as they are.
+    pub const NONE: Self = Self { offset: 0.0, factor: 1.0 };
+
     /// Of an image, with the number of values that are not finite.
     ///
     /// * Colours, and 8-bit grey pictures (without a place in space): the largest value of the type, 255 or 65535.
@@ -73,13 +76,13 @@ fn finite_max(a: f32, b: f32) -> f32 {
 }
 
 /// How many colours an image has, without alpha.
-pub(super) fn colours(voxels: &Voxels) -> usize {
+pub(crate) fn colours(voxels: &Voxels) -> usize {
     if voxels.is_colour() { 3 } else { 1 }
 }
 
 /// One colour of one slice as the network sees it: slice `n` across `axis` (0 = i), rows and columns in the order of the
 /// array `[k, j, i]` without that axis.
-pub(super) fn plane(volume: &Volume, axis: usize, n: usize, colour: usize, scale: Scale) -> Array2<f32> {
+pub(crate) fn plane(volume: &Volume, axis: usize, n: usize, colour: usize, scale: Scale) -> Array2<f32> {
     let (axis, scaling) = (Axis(2 - axis), volume.scaling);
     match &volume.voxels {
         Voxels::Rgb8(a) => a.index_axis(axis, n).mapv(|c| scale.into_network(f64::from(c[colour]))),
@@ -99,15 +102,14 @@ pub(super) fn noise(frames: &[&Volume], axis: usize) -> Option<f64> {
     let slices = frames.first()?.grid.size_ijk[axis];
     let all = slices * frames.len();
     let step = all.div_ceil(MOST).max(1);
-    let unit = Scale { offset: 0.0, factor: 1.0 };
     let found = |n: usize| {
         let (volume, n) = (frames[n / slices], n % slices);
         let grey = if volume.voxels.is_colour() {
             // Luma by ITU-R BT.601, as for display.
-            let [r, g, b] = [0, 1, 2].map(|c| plane(volume, axis, n, c, unit));
+            let [r, g, b] = [0, 1, 2].map(|c| plane(volume, axis, n, c, Scale::NONE));
             r * 0.299 + g * 0.587 + b * 0.114
         } else {
-            plane(volume, axis, n, 0, unit)
+            plane(volume, axis, n, 0, Scale::NONE)
         };
         noise::sigma(grey.view())
     };

@@ -8,7 +8,7 @@ use super::config::{AttentionScale, Config, OutputSize, STAGES};
 use super::names::Weights;
 use super::rewrite::{self, BatchNorm, EPSILON, Linear};
 use super::{INPUT, OUTPUT};
-use crate::onnx::{Attribute, Builder, Dim, Graph, Port, Precision};
+use crate::onnx::{Attribute, Builder, Dim, Element, Graph, Port, Precision};
 
 /// The graph of `config` with checked weights.
 pub fn build(config: &Config, weights: &Weights, precision: Precision) -> Graph {
@@ -18,6 +18,7 @@ pub fn build(config: &Config, weights: &Weights, precision: Precision) -> Graph 
     let mut graph = net.b.finish();
     graph.inputs = vec![Port {
         name: INPUT.to_owned(),
+        kind: Element::F32,
         dims: vec![
             Dim::Free("batch"),
             Dim::Fixed(config.in_channels),
@@ -28,6 +29,7 @@ pub fn build(config: &Config, weights: &Weights, precision: Precision) -> Graph 
     }];
     graph.outputs = vec![Port {
         name: OUTPUT.to_owned(),
+        kind: Element::F32,
         dims: vec![
             Dim::Free("batch"),
             Dim::Fixed(config.num_classes),

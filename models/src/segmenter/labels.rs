@@ -18,9 +18,11 @@ impl Table {
         match output {
             Output::Softmax { classes } => Self::Largest(classes.clone()),
             // `PatchSegmenter::fault` lets no such pack through.
-            Output::Picture { .. } | Output::Text(_) | Output::Classes { .. } | Output::Boxes { .. } => {
-                Self::Largest(Vec::new())
-            }
+            Output::Picture { .. }
+            | Output::Text(_)
+            | Output::Classes { .. }
+            | Output::Boxes { .. }
+            | Output::Prompts(_) => Self::Largest(Vec::new()),
             Output::Sigmoid { channels, threshold, rules } => {
                 let bit = |name: &String| channels.iter().position(|c| c == name).map_or(0, |n| 1u32 << n);
                 Self::Regions {

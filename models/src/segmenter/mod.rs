@@ -14,7 +14,7 @@
 mod geometry;
 mod labels;
 mod memory;
-mod values;
+pub(crate) mod values;
 
 use std::time::Instant;
 
@@ -375,6 +375,7 @@ impl Family for PatchSegmenter {
         Ok(Finished {
             name: common.name,
             output: Output::Labels(map),
+            found: Vec::new(),
             notices: common.notices,
             timings: common.timings,
             tiles: common.tiles,

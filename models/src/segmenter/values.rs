@@ -10,9 +10,9 @@ use crate::manifest::{Crop, Manifest, Scheme, SliceAxis, When};
 
 /// What a first look at a channel found, in scaled values.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Looked {
+pub(crate) struct Looked {
     /// First and last voxel (ijk) of the box around the foreground; `None` when there is none.
-    pub(super) foreground: Option<[[usize; 3]; 2]>,
+    pub(crate) foreground: Option<[[usize; 3]; 2]>,
     /// Smallest and largest finite value; infinite when there is none.
     low: f32,
     high: f32,
@@ -57,7 +57,7 @@ impl Looked {
 }
 
 /// The first pass; the foreground is what [`Crop::above`] and [`Crop::trim`] say.
-pub(super) fn look(volume: &Volume, crop: &Crop) -> Looked {
+pub(crate) fn look(volume: &Volume, crop: &Crop) -> Looked {
     let values = volume.to_f32();
     let mut looked = values
         .axis_iter(Axis(0))

@@ -16,7 +16,7 @@ from . import weights
 from .anatomy import TARGETS
 from .answer import Calibration
 from .config import Config
-from .slices import LEAST, SIDE, SPACING
+from .slices import SIDE, SPACING
 
 HEAD = """\
 # Masks of brain structures from words, slice by slice; trained by models/authoring.
@@ -27,33 +27,38 @@ intended_use = "Research. It knows the structures of its vocabulary and nothing 
 licence = "MIT OR Apache-2.0"
 citation = "Zou et al., Generalized Decoding for Pixel, Image, and Language, CVPR 2023."
 
-tasks = ["ground"]
-
 # A slice of a RAS+ volume, resampled to this grid and centred on the object: axial (rows to the front, columns to the right),
 # coronal (rows up, columns to the right), sagittal (rows up, columns to the front), indices growing that way, nothing flipped.
-# Intensities: the 1st and 99.5th percentiles of the slice's pixels other than 0 become 0 and 255, clipped; three equal channels.
 # Sagittal slices do not tell left from right.
 [input]
-side = {side}
-spacing_mm = {spacing}
-mean = [123.675, 116.28, 103.53]
-std = [58.395, 57.12, 57.375]
+axes = "SAR"
+spacing_mm = [{spacing}, {spacing}, {spacing}]
+[[input.channel]]
+name = "scan"
 
-# Probability that a prompt's thing is there: sigmoid(slope * best similarity + offset). Below the threshold: not found.
-[present]
-slope = {slope:.5f}
-offset = {offset:.5f}
-threshold = {threshold:.5f}
-least_pixels = {least}
+# The object is what is brighter than this part of the bright values.
+[crop]
+kind = "foreground"
+above = 0.1
 
-[network]
-{network}
+[tiles]
+patch = [1, {side}, {side}]
 
-[vocabulary]
-merges = "vocabulary.txt"
+[output]
+activation = "prompts"
+tasks = ["phrases"]
 suggestions = [
 {suggestions}
 ]
+
+# Probability that a prompt's thing is there: sigmoid(slope * best similarity + offset). Below the threshold: not found.
+[output.present]
+slope = {slope:.5f}
+offset = {offset:.5f}
+threshold = {threshold:.5f}
+
+[network]
+{network}
 """
 
 
@@ -61,7 +66,7 @@ def preset(config: Config, calibration: Calibration) -> str:
     values = "\n".join(f"{k} = {json.dumps(list(v) if isinstance(v, tuple) else v)}" for k, v in config.to_dict().items())
     names = [f"    {json.dumps(t.key)}," for t in TARGETS]
     return HEAD.format(side=SIDE, spacing=SPACING, slope=calibration.slope, offset=calibration.offset,
-                       threshold=calibration.threshold, least=LEAST, network=values, suggestions="\n".join(names))
+                       threshold=calibration.threshold, network=values, suggestions="\n".join(names))
 
 
 def main() -> None:

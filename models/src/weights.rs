@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-use super::{Checkpoint, NamedTensor};
+use crate::checkpoint::{Checkpoint, NamedTensor};
 use crate::error::{Error, Result};
 
 /// Names listed in one message before it ends with a count.
@@ -39,6 +39,15 @@ impl<'a> Weights<'a> {
         found.get(path).map(|t| t.data.iter().map(|&v| f64::from(v)).collect()).unwrap_or_default()
     }
 
+    /// Values of `path` as they are stored; none while only the list is wanted, so that it costs nothing.
+    pub fn stored(&self, path: &str, shape: &[usize]) -> &'a [f32] {
+        let Some(found) = &self.found else {
+            self.asked.borrow_mut().push((path.to_owned(), shape.to_vec()));
+            return &[];
+        };
+        found.get(path).map_or(&[], |t| t.data.as_slice())
+    }
+
     /// What was asked for: each path once, in the order of asking.
     pub fn asked(&self) -> Vec<(String, Vec<usize>)> {
         let mut seen = HashSet::new();
@@ -46,11 +55,17 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Compares a checkpoint with the tensors a configuration of `network` needs.
+/// Compares a checkpoint with the tensors that a configuration of `network` needs; `is_idle` tells which others may be
+/// there, being of no use when the network runs.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] listing every tensor that is missing, superfluous, of another shape or not finite.
-pub fn check(expected: &[(String, Vec<usize>)], checkpoint: &Checkpoint, network: &str) -> Result<()> {
+pub fn check(
+    network: &str,
+    expected: &[(String, Vec<usize>)],
+    checkpoint: &Checkpoint,
+    is_idle: impl Fn(&str) -> bool,
+) -> Result<()> {
     let found: HashMap<&str, &NamedTensor> =
         checkpoint.tensors.iter().map(|t| (t.name.as_str(), t)).collect();
     let (mut missing, mut misshapen, mut unusable) = (Vec::new(), Vec::new(), Vec::new());
@@ -68,7 +83,7 @@ pub fn check(expected: &[(String, Vec<usize>)], checkpoint: &Checkpoint, network
     let superfluous: Vec<String> = checkpoint
         .tensors
         .iter()
-        .filter(|t| !known.contains(t.name.as_str()))
+        .filter(|t| !known.contains(t.name.as_str()) && !is_idle(&t.name))
         .map(|t| format!("{} {:?}", t.name, t.shape))
         .collect();
     let complaints: Vec<String> = [

@@ -17,6 +17,23 @@ pub static PACKS: &[Files] = &[
         ("MODEL_CARD.md", include_bytes!("../packs/maxim-denoise/MODEL_CARD.md")),
         ("LICENSE", include_bytes!("../packs/maxim-denoise/LICENSE")),
     ],
+    &[
+        ("pack.toml", include_bytes!("../packs/xdecoder-medical/pack.toml")),
+        ("text.onnx", include_bytes!("../packs/xdecoder-medical/text.onnx")),
+        ("image.onnx", include_bytes!("../packs/xdecoder-medical/image.onnx")),
+        ("ground.onnx", include_bytes!("../packs/xdecoder-medical/ground.onnx")),
+        ("vocabulary.txt", include_bytes!("../packs/xdecoder-medical/vocabulary.txt")),
+        ("MODEL_CARD.md", include_bytes!("../packs/xdecoder-medical/MODEL_CARD.md")),
+        ("LICENSE", include_bytes!("../packs/xdecoder-medical/LICENSE")),
+    ],
+    &[
+        ("pack.toml", include_bytes!("../packs/mayor-text/pack.toml")),
+        ("backbone.onnx", include_bytes!("../packs/mayor-text/backbone.onnx")),
+        ("boxes.onnx", include_bytes!("../packs/mayor-text/boxes.onnx")),
+        ("masks.onnx", include_bytes!("../packs/mayor-text/masks.onnx")),
+        ("MODEL_CARD.md", include_bytes!("../packs/mayor-text/MODEL_CARD.md")),
+        ("LICENSE", include_bytes!("../packs/mayor-text/LICENSE")),
+    ],
 ];
 
 /// Whether an id belongs to a bundled pack.

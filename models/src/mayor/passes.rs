@@ -42,6 +42,13 @@ pub struct TextSettings {
     pub long_side: usize,
     /// Shared part of neighbouring tiles in pixels.
     pub tile_overlap: usize,
+    /// Whether blanking also looks at everything with dark for bright.
+    #[serde(default = "yes")]
+    pub both_contrasts: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl TextSettings {
@@ -107,7 +114,7 @@ impl Passes {
     #[must_use]
     pub fn redaction(pack: &TextSettings) -> Self {
         let settings = pack.thresholds(pack.redact_score);
-        Self { settings, fine: true, inverted: true, union: true, ..Self::listing(pack) }
+        Self { settings, fine: true, inverted: pack.both_contrasts, union: true, ..Self::listing(pack) }
     }
 
     /// The most pictures of the network's size that one picture of `size` `[H, W]` makes.

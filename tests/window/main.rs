@@ -45,7 +45,7 @@ fn open_segment_edit_undo_save() {
     }
     window.until("packs are listed", |app| app.settings.pack.is_some());
     window.rest();
-    window.click("Run");
+    window.click("Run Brain structures");
     window.until("the result is there", |app| app.document.scene.layers.len() == 2);
     window.rest();
     let labels = window.app().document.active_labels().unwrap();

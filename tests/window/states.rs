@@ -189,7 +189,7 @@ fn pictures_of_the_readme() {
     let size = vec2(1280.0, 800.0);
     let mut window = window(size, 1.0, Theme::Dark);
     window.open(&sample());
-    window.click("Run");
+    window.click("Run Brain structures");
     window.until("the result is there", |app| app.document.scene.layers.len() == 2);
     whole_picture(&mut window);
     keep(&mut window, size, "window");

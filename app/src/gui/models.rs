@@ -151,10 +151,13 @@ impl App {
                 let can_run = is_whole && !self.is_busy();
                 let button = egui::Button::new(RichText::new("Run").strong().color(Color32::WHITE))
                     .fill(ACCENT.gamma_multiply(0.7));
-                runs = ui
+                let run = ui
                     .add_enabled(can_run, button)
-                    .on_hover_text("Segment the active image (Ctrl+Enter)")
-                    .clicked();
+                    .on_hover_text("Run on the active image (the chosen pack: Ctrl+Enter)");
+                // Several packs have such a button: each says whose it is to those who hear rather than see.
+                let name = format!("Run {}", info.name);
+                run.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, can_run, &name));
+                runs = run.clicked();
                 shows = ui
                     .button("Card")
                     .on_hover_text("What it was trained on, how good it is, its limits")

@@ -12,7 +12,7 @@ use models::mayor::{grey_picture, windows};
 use ndarray::{Array2, Array3};
 use sha2::{Digest, Sha256};
 
-use super::region::{Region, Target};
+use super::region::{self, Region, Target};
 use super::rules::{Device, Rules};
 use super::search::Finder;
 use super::{Blanked, Looked};
@@ -27,10 +27,29 @@ pub(super) fn look(
     file: &Path,
     finder: &mut Finder,
     rules: Option<&Rules>,
+    blanked: &[Region],
     task: &Task,
 ) -> anyhow::Result<Looked> {
     let instance = Instance::open(file)?;
     let layout = *instance.layout();
+    let size = [layout.rows, layout.columns];
+    // Frames are blanked alike unless regions name some.
+    let varies = blanked.iter().any(|r| r.frames.is_some());
+    let mut known: Option<Array2<bool>> = None;
+    let mut shown = |n: usize, samples: &Samples| -> anyhow::Result<Vec<Array3<u8>>> {
+        let mut made = pictures(&instance, n, samples)?;
+        if blanked.is_empty() {
+            return Ok(made);
+        }
+        if varies || known.is_none() {
+            known = Some(region::blanked(blanked, n, Target::Pixels, size));
+        }
+        if let Some(mask) = &known {
+            super::check_constant(file, &made, mask)?;
+            made.iter_mut().for_each(|p| region::smooth_over(p, mask));
+        }
+        Ok(made)
+    };
     let mut regions = Vec::new();
     if let Some(rules) = rules {
         regions.extend(rules.regions(&device(&instance)));
@@ -45,8 +64,7 @@ pub(super) fn look(
         let frames = distinct.entry(hash).or_default();
         if frames.is_empty() {
             order.push(hash);
-            let pictures = pictures(&instance, n, &samples)?;
-            film.add(pictures);
+            film.add(shown(n, &samples)?);
         }
         frames.push(n);
     }
@@ -64,7 +82,7 @@ pub(super) fn look(
             let first = frames[0];
             let pictures = match film.kept.get(i) {
                 Some(pictures) => pictures.clone(),
-                None => pictures(&instance, first, &instance.frame(first)?)?,
+                None => shown(first, &instance.frame(first)?)?,
             };
             let lines = finder.lines(&pictures, task)?;
             let is_in_some = finder.settings().per_frame && order.len() > 1;

@@ -170,6 +170,28 @@ pub struct Looked {
     pub notices: Vec<Notice>,
 }
 
+/// Fails unless all marked pixels of a picture, in each of its windows, have one colour.
+///
+/// # Errors
+/// When something is left in them.
+pub(crate) fn check_constant(
+    file: &Path,
+    pictures: &[ndarray::Array3<u8>],
+    mask: &ndarray::Array2<bool>,
+) -> anyhow::Result<()> {
+    for picture in pictures {
+        let mut first = None;
+        for ((y, x), _) in mask.indexed_iter().filter(|(_, m)| **m) {
+            let pixel = [picture[[y, x, 0]], picture[[y, x, 1]], picture[[y, x, 2]]];
+            if *first.get_or_insert(pixel) != pixel {
+                let found = format!("pixels of several colours in a blanked place (row {y}, column {x})");
+                return Err(formats::Error::malformed(file, found, "one colour").into());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A file written under a name of its own, not yet proven.
 #[derive(Debug)]
 pub(crate) struct Blanked {
@@ -243,7 +265,7 @@ fn one(
         };
         return Ok(Record { error: Some(error), ..Record::new(file, Status::Skipped) });
     };
-    let looked = kind.look(file, finder, Some(rules), task)?;
+    let looked = kind.look(file, finder, Some(rules), &[], task)?;
     let mut record = Record::new(file, Status::Done);
     record.size = Some(looked.size);
     record.notices = looked.notices;
@@ -312,9 +334,9 @@ fn write_proven(
             return Ok(());
         }
         task.at("Looking again", 0.7)?;
-        let again = kind.look(hidden.path(), finder, None, &task.part(0.7, 0.3))?;
+        let again = kind.look(hidden.path(), finder, None, &record.regions, &task.part(0.7, 0.3))?;
         record.looks += 1;
-        let left = region::left(&again.regions, &record.regions, again.size);
+        let left = region::left(&again.regions, &record.regions, again.size, finder.sure_score());
         if left.is_empty() {
             keep(hidden, output)?;
             record.output = Some(output.to_owned());
@@ -370,7 +392,7 @@ impl Kind {
         Ok(is_picture.then_some(Self::Picture))
     }
 
-    /// Looks for text.
+    /// Looks for text. `blanked` regions of a file that was redacted are smoothed over, once it is certain that they hold nothing.
     ///
     /// # Errors
     /// Those of reading and of the network.
@@ -379,11 +401,12 @@ impl Kind {
         file: &Path,
         finder: &mut Finder,
         rules: Option<&Rules>,
+        blanked: &[Region],
         task: &Task,
     ) -> anyhow::Result<Looked> {
         match self {
-            Self::Dicom => dicom::look(file, finder, rules, task),
-            Self::Picture => picture::look(file, finder, task),
+            Self::Dicom => dicom::look(file, finder, rules, blanked, task),
+            Self::Picture => picture::look(file, finder, blanked, task),
         }
     }
 

@@ -14,7 +14,7 @@ use formats::{Content, Image, Task, Voxels};
 use models::mayor::Slices;
 use ndarray::Array2;
 
-use super::region::{Region, Target};
+use super::region::{self, Region, Target};
 use super::search::Finder;
 use super::{Blanked, Looked, Redact};
 
@@ -37,12 +37,23 @@ fn open(file: &Path, task: &Task) -> anyhow::Result<Image> {
     .into())
 }
 
-pub(super) fn look(file: &Path, finder: &mut Finder, task: &Task) -> anyhow::Result<Looked> {
+pub(super) fn look(
+    file: &Path,
+    finder: &mut Finder,
+    blanked: &[Region],
+    task: &Task,
+) -> anyhow::Result<Looked> {
     let image = open(file, task)?;
     let volume = image.first();
     let [columns, rows, _] = volume.grid.size_ijk;
     task.at("Looking for text", 0.1)?;
-    let lines = finder.lines(&Slices::new(volume).at(0), task)?;
+    let mut pictures = Slices::new(volume).at(0);
+    if !blanked.is_empty() {
+        let mask = region::blanked(blanked, 0, Target::Pixels, [rows, columns]);
+        super::check_constant(file, &pictures, &mask)?;
+        pictures.iter_mut().for_each(|p| region::smooth_over(p, &mask));
+    }
+    let lines = finder.lines(&pictures, task)?;
     let regions = lines.iter().map(|l| Region::found(l, Target::Pixels, None, finder.pack())).collect();
     Ok(Looked { regions, size: [1, columns, rows], notices: image.notices.clone() })
 }

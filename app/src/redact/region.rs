@@ -2,7 +2,7 @@
 
 use models::mayor::contour::{self, Point};
 use models::mayor::{Line, TextSettings};
-use ndarray::Array2;
+use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
 /// Part of a line that must lie outside of what was blanked for it to count as left.
@@ -189,9 +189,57 @@ pub fn decided(earlier: &[Region], found: Vec<Region>) -> Vec<Region> {
     out
 }
 
-/// What a second look found that is neither blanked nor was let stand by a person. `size` is frames, columns, rows.
+/// Pixels that are blanked in a frame.
 #[must_use]
-pub fn left(again: &[Region], regions: &[Region], [_, columns, rows]: [usize; 3]) -> Vec<Region> {
+pub fn blanked(regions: &[Region], frame: usize, target: Target, [rows, columns]: [usize; 2]) -> Array2<bool> {
+    let mut mask = Array2::from_elem((rows, columns), false);
+    let those = regions.iter().filter(|r| r.is_approved() && r.target == target && r.is_in(frame));
+    those.for_each(|r| r.mark(&mut mask));
+    mask
+}
+
+/// Fills blanked pixels with what is around them, between the nearest others to the left, right, above and below: for a second look, in
+/// which the sharp edges of blanked places would be taken for letters. What lies in them is a constant, and known to be.
+pub fn smooth_over(picture: &mut Array3<u8>, mask: &Array2<bool>) {
+    let (h, w) = mask.dim();
+    let mut sums = Array3::<f32>::zeros((h, w, 4));
+    let mut add = |line: &[[usize; 2]]| {
+        let mut from = 0;
+        while from < line.len() {
+            if !mask[line[from]] {
+                from += 1;
+                continue;
+            }
+            let to = (from..line.len()).find(|&i| !mask[line[i]]).unwrap_or(line.len());
+            let before = from.checked_sub(1).map(|i| line[i]);
+            let after = line.get(to).copied();
+            for (i, &at) in line.iter().enumerate().take(to).skip(from) {
+                let ends = [(before, i + 1 - from), (after, to - i)];
+                for (end, away) in ends.into_iter().filter_map(|(e, d)| e.map(|e| (e, d))) {
+                    let weight = 1.0 / away as f32;
+                    for c in 0..3 {
+                        sums[[at[0], at[1], c]] += weight * f32::from(picture[[end[0], end[1], c]]);
+                    }
+                    sums[[at[0], at[1], 3]] += weight;
+                }
+            }
+            from = to;
+        }
+    };
+    (0..h).for_each(|y| add(&(0..w).map(|x| [y, x]).collect::<Vec<_>>()));
+    (0..w).for_each(|x| add(&(0..h).map(|y| [y, x]).collect::<Vec<_>>()));
+    for ((y, x), _) in mask.indexed_iter().filter(|(_, m)| **m) {
+        for c in 0..3 {
+            let weight = sums[[y, x, 3]];
+            picture[[y, x, c]] = if weight > 0.0 { (sums[[y, x, c]] / weight).round() as u8 } else { 0 };
+        }
+    }
+}
+
+/// Text that a second look found, `sure` or surer, and that is neither blanked nor was let stand by a person. `size` is frames,
+/// columns, rows.
+#[must_use]
+pub fn left(again: &[Region], regions: &[Region], [_, columns, rows]: [usize; 3], sure: f64) -> Vec<Region> {
     let mut known: Vec<(Target, Array2<bool>)> = Vec::new();
     for region in regions {
         let slot = match known.iter().position(|(t, _)| *t == region.target) {
@@ -204,6 +252,9 @@ pub fn left(again: &[Region], regions: &[Region], [_, columns, rows]: [usize; 3]
         region.mark(&mut known[slot].1);
     }
     let is_left = |r: &&Region| {
+        if r.score < sure {
+            return false;
+        }
         let pixels = r.pixels([rows, columns]);
         let all = pixels.iter().filter(|&&v| v).count();
         let covered = known
@@ -234,10 +285,25 @@ mod tests {
     fn what_is_left_is_what_lies_outside() {
         let blanked = [rectangle(10.0, 20.0), Region { approved: Some(false), ..rectangle(60.0, 20.0) }];
         let size = [1, 100, 40];
-        assert!(left(&[rectangle(9.0, 22.0), rectangle(62.0, 10.0)], &blanked, size).is_empty());
-        assert_eq!(left(&[rectangle(20.0, 30.0)], &blanked, size).len(), 1);
+        assert!(left(&[rectangle(9.0, 22.0), rectangle(62.0, 10.0)], &blanked, size, 0.5).is_empty());
+        assert_eq!(left(&[rectangle(20.0, 30.0)], &blanked, size, 0.5).len(), 1);
         let overlay = Region { target: Target::Overlay(0x6000), ..rectangle(10.0, 20.0) };
-        assert_eq!(left(&[overlay], &blanked, size).len(), 1, "another target");
+        assert_eq!(left(&[overlay], &blanked, size, 0.5).len(), 1, "another target");
+    }
+
+    #[test]
+    fn smoothing_leaves_no_edge_where_all_around_is_one() {
+        let mut picture = Array3::from_elem((20, 30, 3), 77u8);
+        let mut mask = Array2::from_elem((20, 30), false);
+        rectangle(5.0, 20.0).mark(&mut mask);
+        for ((y, x), _) in mask.indexed_iter().filter(|(_, m)| **m) {
+            picture[[y, x, 1]] = 0;
+        }
+        smooth_over(&mut picture, &mask);
+        assert!(picture.iter().all(|&v| v == 77));
+        let mut whole = Array3::from_elem((4, 4, 3), 9u8);
+        smooth_over(&mut whole, &Array2::from_elem((4, 4), true));
+        assert!(whole.iter().all(|&v| v == 0));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! the stored cases, which knows the lines of its own pictures by heart.
 
 #[path = "../formats/tests/common/dicom.rs"]
-#[allow(dead_code, reason = "a part is used")]
 mod files;
 
 use std::path::{Path, PathBuf};

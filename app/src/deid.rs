@@ -22,7 +22,7 @@ use place::Place;
 pub(crate) use place::real as real_path;
 
 /// What to de-identify and how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Deid {
     /// Files, and folders that are searched with all folders in them.
     pub inputs: Vec<PathBuf>,
@@ -35,6 +35,9 @@ pub struct Deid {
     pub key_file: Option<PathBuf>,
     /// Where the way back is written: UIDs, pseudonyms, shifts of dates, names of files. None: nowhere.
     pub map: Option<PathBuf>,
+    /// Blank burned-in text as well, found in this way. A file whose text cannot be proven gone is not written.
+    #[serde(default)]
+    pub pixels: Option<crate::redact::search::Settings>,
     /// Whether the output may exist; files of the same name are replaced.
     pub overwrite: bool,
     /// Say what would be done, and write nothing.
@@ -150,6 +153,7 @@ pub fn run(request: &Deid, listener: &dyn Listener, task: &Task) -> anyhow::Resu
     let place = place::check(request)?;
     let files = find(&request.inputs, listener)?;
     let (key, key_file) = key(request, listener)?;
+    let cleaner = request.pixels.as_ref().map(|search| Cleaner::open(search, task)).transpose()?;
     let mut run = Run {
         request,
         deidentifier: Deidentifier::new(request.options.clone(), key),
@@ -159,6 +163,7 @@ pub fn run(request: &Deid, listener: &dyn Listener, task: &Task) -> anyhow::Resu
         report: report::Report::new(&request.options),
         map: Map::with_key(key_file),
         tally: Deidentified::default(),
+        cleaner,
     };
     let count = files.len();
     let mut stopped = None;
@@ -202,6 +207,35 @@ struct Run<'a> {
     report: report::Report,
     map: Map,
     tally: Deidentified,
+    /// With `--pixels`.
+    cleaner: Option<Cleaner>,
+}
+
+/// What blanks burned-in text before the header is gone over.
+struct Cleaner {
+    finder: crate::redact::search::Finder,
+    rules: crate::redact::rules::Rules,
+    folder: tempfile::TempDir,
+}
+
+impl Cleaner {
+    fn open(search: &crate::redact::search::Settings, task: &Task) -> anyhow::Result<Self> {
+        Ok(Self {
+            finder: crate::redact::search::Finder::open(search, true, task)?,
+            rules: crate::redact::rules::Rules::of(None)?,
+            folder: tempfile::tempdir().map_err(formats::Error::io(&std::env::temp_dir(), "write into"))?,
+        })
+    }
+
+    /// The file without text in its pixels; files without pixels as they are.
+    fn clean(&mut self, file: &Path) -> anyhow::Result<PathBuf> {
+        if formats::dicom::read_header(file)?.pixels.is_none() {
+            return Ok(file.to_owned());
+        }
+        let output = self.folder.path().join("clean.dcm");
+        crate::redact::clean(file, &mut self.finder, &self.rules, &output, &Task::silent())?;
+        Ok(output)
+    }
 }
 
 impl Run<'_> {
@@ -226,6 +260,12 @@ impl Run<'_> {
 
     fn attempt(&mut self, file: &Path) -> anyhow::Result<Record> {
         let is_dry = self.request.dry_run;
+        let original = file;
+        let cleaned = match &mut self.cleaner {
+            Some(cleaner) if !is_dry => Some(cleaner.clean(file)?),
+            _ => None,
+        };
+        let file = cleaned.as_deref().unwrap_or(file);
         let (output, outcome) = if is_dry {
             let outcome = self.deidentifier.dry_run(file)?;
             let output = self.choose(&outcome)?;
@@ -240,7 +280,7 @@ impl Run<'_> {
                 Ok(output)
             })?
         };
-        let mut record = Record::new(file, Status::Done);
+        let mut record = Record::new(original, Status::Done);
         for row in &outcome.rows {
             *record.actions.entry(row.action.name()).or_default() += 1;
         }
@@ -269,7 +309,7 @@ impl Run<'_> {
         };
         self.report.add(shown, record.status, &outcome);
         if self.request.map.is_some() {
-            self.map.add(file, &output, outcome);
+            self.map.add(original, &output, outcome);
         }
         Ok(record)
     }

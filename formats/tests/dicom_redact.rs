@@ -33,7 +33,7 @@ fn check(path: &Path, fill: Fill) -> Result<redact::Stored, String> {
     let layout = *before.layout();
     let mark = mask(layout.rows, layout.columns);
     let frames = (0..layout.frames).map(|n| (n % 2 == 0).then(|| Arc::clone(&mark))).collect();
-    let redaction = Redaction { frames, overlays: Vec::new(), fill };
+    let redaction = Redaction { frames, fill, ..Redaction::default() };
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let output = folder.path().join("out.dcm");
     let stored = redact::write(&before, &redaction, &output).map_err(|e| e.to_string())?;

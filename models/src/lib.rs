@@ -8,6 +8,9 @@
 //! Start reading at [`manifest`] (what a pack says), then [`segmenter`] and [`restorer`] (what is done with it); [`plain`]
 //! is about networks that somebody else exported.
 
+// Array views are passed by value, as slices are.
+#![allow(clippy::needless_pass_by_value)]
+
 pub mod bundled;
 pub mod cases;
 pub mod catalog;

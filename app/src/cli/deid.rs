@@ -10,8 +10,8 @@ use crate::deid::{Deid, Record, Status};
 use crate::request::{Outcome, Request, perform};
 
 const AFTER_HELP: &str = "\
-By default the Basic Application Level Confidentiality Profile of DICOM PS3.15 Annex E is applied. Pixels are copied as
-they are: names burned into pictures stay, and the report says where that is likely. OUT gets deid-report.json and
+By default the Basic Application Level Confidentiality Profile of DICOM PS3.15 Annex E is applied. Without
+--pixels, pixels are copied as they are: names burned into pictures stay, and the report says where that is likely. OUT gets deid-report.json and
 deid-report.csv, which hold no original value. The written files are read again; one in which something is found that
 should not be there is reported as needing review (exit code 8).
 
@@ -77,6 +77,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     map: Option<PathBuf>,
 
+    /// Blank burned-in text as well, and prove that it is gone; a file of which that cannot be proven is not written.
+    #[arg(long)]
+    pixels: bool,
+
+    /// With --pixels: the pack that finds text.
+    #[arg(long, value_name = "ID|DIR", default_value = crate::redact::search::DEFAULT_PACK, requires = "pixels")]
+    pixels_pack: String,
+
     /// Print what would be done to each element, and write nothing.
     #[arg(long)]
     dry_run: bool,
@@ -95,6 +103,10 @@ enum DatesArg {
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let request = Deid {
+        pixels: args.pixels.then(|| crate::redact::search::Settings {
+            pack: args.pixels_pack.clone(),
+            ..Default::default()
+        }),
         inputs: vec![args.input.clone()],
         output: args.output.clone(),
         options: Options {

@@ -116,6 +116,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             FillArg::Background => Fill::Background,
         },
         rules: args.rules.clone(),
+        keeps_uids: false,
         strip_metadata: args.strip_metadata,
         overwrite: args.overwrite,
         install: !args.no_install,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use formats::dicom::Instance;
 use formats::dicom::pixels::{Photometric, Samples, VoiFunction};
 use formats::dicom::redact::{self, Fill, Mask, Redaction};
+use formats::voxels::Scalar;
 use formats::{Task, for_samples};
 use models::mayor::{grey_picture, windows};
 use ndarray::{Array2, Array3};
@@ -191,7 +192,7 @@ pub fn pictures(instance: &Instance, n: usize, samples: &Samples) -> anyhow::Res
         let most = 2f64.powi(layout.bits_stored.min(32) as i32) - 1.0;
         let picture = Array3::from_shape_fn((h, w, 3), |(y, x, c)| {
             let at = (y * w + x) * 3 + c;
-            let v = for_samples!(samples, v => v.get(at).map_or(0.0, |&s| f64::from(s)));
+            let v = for_samples!(samples, v => v.get(at).map_or(0.0, |s| s.to_f64()));
             (v / most * 255.0).round().clamp(0.0, 255.0) as u8
         });
         return Ok(vec![picture]);
@@ -207,7 +208,7 @@ pub fn pictures(instance: &Instance, n: usize, samples: &Samples) -> anyhow::Res
     }
     let modality = instance.modality(n)?;
     let values: Vec<f32> =
-        for_samples!(samples, v => v.iter().map(|&s| modality.apply(f64::from(s)) as f32).collect());
+        for_samples!(samples, v => v.iter().map(|s| modality.apply(s.to_f64()) as f32).collect());
     let window = instance.voi(n).windows.into_iter().next().map(|w| match w.function {
         VoiFunction::Linear => {
             (w.center - 0.5 - (w.width - 1.0) / 2.0, w.center - 0.5 + ((w.width - 1.0) / 2.0).max(0.5))
@@ -260,12 +261,19 @@ impl Film {
 }
 
 /// Writes a copy with the approved regions blanked.
-pub(super) fn blank(file: &Path, regions: &[Region], fill: Fill, output: &Path) -> anyhow::Result<Blanked> {
+pub(super) fn blank(
+    file: &Path,
+    regions: &[Region],
+    fill: Fill,
+    keeps_uid: bool,
+    output: &Path,
+) -> anyhow::Result<Blanked> {
     let instance = Instance::open(file)?;
     let layout = *instance.layout();
     let size = (layout.rows, layout.columns);
     let approved: Vec<&Region> = regions.iter().filter(|r| r.is_approved()).collect();
-    let mut redaction = Redaction { frames: vec![None; layout.frames], overlays: Vec::new(), fill };
+    let mut redaction =
+        Redaction { frames: vec![None; layout.frames], overlays: Vec::new(), fill, keeps_uid };
     // Most often all frames are blanked alike: one mask serves them.
     let mut known: HashMap<Vec<usize>, Mask> = HashMap::new();
     let mut mask_of = |frame: usize, target: Target| -> Option<Mask> {

@@ -51,6 +51,9 @@ pub struct Redact {
     pub fill: Fill,
     /// Places that are always blanked, by device; the user's own when none.
     pub rules: Option<PathBuf>,
+    /// DICOM instances keep their UIDs, which somebody else replaces.
+    #[serde(default)]
+    pub keeps_uids: bool,
     /// Pictures are written without EXIF, XMP and other texts.
     pub strip_metadata: bool,
     /// Whether the output may exist; files of the same name are replaced.
@@ -298,6 +301,42 @@ fn one(
     Ok(record)
 }
 
+/// Blanks all text of a DICOM file into `output`, proves that it is gone, and keeps the instance's UID: for those who go on with the
+/// header.
+///
+/// # Errors
+/// Those of reading, of the network and of writing; text that is left.
+pub fn clean(
+    file: &Path,
+    finder: &mut Finder,
+    rules: &Rules,
+    output: &Path,
+    task: &Task,
+) -> anyhow::Result<Record> {
+    let looked = Kind::Dicom.look(file, finder, Some(rules), &[], task)?;
+    let mut record = Record::new(file, Status::Done);
+    (record.size, record.regions, record.notices) = (Some(looked.size), looked.regions, looked.notices);
+    let request = Redact {
+        inputs: vec![file.to_owned()],
+        output: output.to_owned(),
+        mode: Mode::All,
+        search: finder.settings().clone(),
+        fill: Fill::default(),
+        rules: None,
+        keeps_uids: true,
+        strip_metadata: false,
+        overwrite: true,
+        install: false,
+    };
+    write_proven(&request, Kind::Dicom, finder, file, output, &mut record, task)?;
+    if record.status == Status::Done {
+        return Ok(record);
+    }
+    let what = "text that is left in the pixels after three rounds of blanking";
+    Err(formats::Error::unsupported(file, what, "none", "Redact it with a person in charge (insula redact)")
+        .into())
+}
+
 /// Blanks into a file beside the output that nobody sees, looks at it again, and gives it its name when nothing is left.
 fn write_proven(
     request: &Redact,
@@ -418,7 +457,7 @@ impl Kind {
         output: &Path,
     ) -> anyhow::Result<Blanked> {
         match self {
-            Self::Dicom => dicom::blank(file, regions, request.fill, output),
+            Self::Dicom => dicom::blank(file, regions, request.fill, request.keeps_uids, output),
             Self::Picture => picture::blank(file, regions, request, output),
         }
     }

@@ -191,7 +191,12 @@ pub fn decided(earlier: &[Region], found: Vec<Region>) -> Vec<Region> {
 
 /// Pixels that are blanked in a frame.
 #[must_use]
-pub fn blanked(regions: &[Region], frame: usize, target: Target, [rows, columns]: [usize; 2]) -> Array2<bool> {
+pub fn blanked(
+    regions: &[Region],
+    frame: usize,
+    target: Target,
+    [rows, columns]: [usize; 2],
+) -> Array2<bool> {
     let mut mask = Array2::from_elem((rows, columns), false);
     let those = regions.iter().filter(|r| r.is_approved() && r.target == target && r.is_in(frame));
     those.for_each(|r| r.mark(&mut mask));

@@ -1,12 +1,10 @@
-//! Pictures of what was found: outlines on the image, and cut-outs of the lines.
+//! Pictures of what was found: outlines on the image.
 
 use models::mayor::Line;
-use ndarray::{Array3, ArrayView3, s};
+use ndarray::{Array3, s};
 
 /// Colour of outlines.
 const OUTLINE: [u8; 3] = [255, 64, 48];
-/// Pixels around a line that a cut-out shows.
-const AROUND: usize = 4;
 
 /// The picture `[H, W, 3]` with the outlines of the lines.
 #[must_use]
@@ -30,16 +28,6 @@ fn stroke(picture: &mut Array3<u8>, a: [f64; 2], b: [f64; 2], colour: [u8; 3]) {
             picture.slice_mut(s![y, x, ..]).assign(&ndarray::arr1(&colour));
         }
     }
-}
-
-/// The upright box round a line with a little of what is around it.
-#[must_use]
-pub fn cut_out(picture: ArrayView3<'_, u8>, line: &Line) -> Array3<u8> {
-    let (h, w, _) = picture.dim();
-    let ([x, y], (rows, columns)) = (line.shape.origin, line.shape.region.dim());
-    let (x0, y0) = (x.saturating_sub(AROUND), y.saturating_sub(AROUND));
-    let (x1, y1) = ((x + columns + AROUND).min(w), (y + rows + AROUND).min(h));
-    picture.slice(s![y0.min(y1)..y1, x0.min(x1)..x1, ..]).to_owned()
 }
 
 /// A picture as PNG bytes.

@@ -161,7 +161,8 @@ impl Family for PromptFamily {
         }
         let [d, h, w] = m.tiles.patch;
         let is_padded = knows_photographs(m);
-        if d != 1 || !is_padded && !(h.is_multiple_of(MULTIPLE) && w.is_multiple_of(MULTIPLE)) {
+        let fits = is_padded || [h, w].iter().all(|n| n.is_multiple_of(MULTIPLE));
+        if d != 1 || !fits {
             let expected = "[1, height, width], for scans with multiples of 32";
             return wrong(format!("patch = {:?}", m.tiles.patch), expected);
         }

@@ -101,6 +101,7 @@ impl Form {
     /// The work.
     pub fn request(&self) -> Deid {
         Deid {
+            pixels: None,
             inputs: self.inputs.clone(),
             output: PathBuf::from(self.output.trim()),
             options: self.options(),

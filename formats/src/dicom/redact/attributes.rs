@@ -71,15 +71,18 @@ pub(super) fn clear_overlay(object: &mut InMemDicomObject, overlay: &Overlay, re
     object.put(InMemElement::new(tag, vr, value));
 }
 
-/// Says that the pixels are clean; true once the written file was looked at. With `is_changed` the object is a new one.
-pub(super) fn mark_clean(object: &mut InMemDicomObject, header: &Header, is_changed: bool) {
+/// Says that the pixels are clean; true once the written file was looked at. With `is_changed` the object is a new one, unless it
+/// `keeps_uid`.
+pub(super) fn mark_clean(object: &mut InMemDicomObject, header: &Header, is_changed: bool, keeps_uid: bool) {
     object.put(text(tags::BURNED_IN_ANNOTATION, VR::CS, "NO"));
     if !is_changed {
         return;
     }
     object.remove_element(tags::ICON_IMAGE_SEQUENCE);
     object.put(text(tags::SOP_CLASS_UID, VR::UI, &header.sop_class_uid));
-    object.put(text(tags::SOP_INSTANCE_UID, VR::UI, &new_uid()));
+    if !keeps_uid {
+        object.put(text(tags::SOP_INSTANCE_UID, VR::UI, &new_uid()));
+    }
     let earlier = object.get(tags::DEIDENTIFICATION_METHOD).and_then(|e| e.to_multi_str().ok());
     let mut methods: Vec<String> =
         earlier.map(|m| m.iter().map(|t| t.trim().to_owned()).collect()).unwrap_or_default();

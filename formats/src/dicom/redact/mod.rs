@@ -39,6 +39,8 @@ pub struct Redaction {
     pub overlays: Vec<(u16, usize, Mask)>,
     /// What marked pixels become.
     pub fill: Fill,
+    /// Whether the instance keeps its UID: for a caller that replaces it, everywhere by the same.
+    pub keeps_uid: bool,
 }
 
 /// How the pixels of a redacted file are stored.
@@ -106,7 +108,7 @@ pub fn write(instance: &Instance, redaction: &Redaction, output: &Path) -> Resul
     for overlay in &overlays {
         attributes::clear_overlay(&mut object, overlay, redaction);
     }
-    attributes::mark_clean(&mut object, header, is_changed);
+    attributes::mark_clean(&mut object, header, is_changed, redaction.keeps_uid);
     rewrite::write(header, object, &pixels, output)?;
     Ok(stored)
 }

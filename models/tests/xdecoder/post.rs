@@ -41,7 +41,7 @@ fn assert_segments(found: &[Segment], list: &serde_json::Value, class: &str, thi
     assert_eq!(found, told);
 }
 
-fn assert_map(found: &Array2<u16>, truth: ArrayD<f32>) {
+fn assert_map(found: &Array2<u16>, truth: &ArrayD<f32>) {
     assert!(found.iter().map(|&v| f32::from(v)).eq(truth.iter().copied()));
 }
 
@@ -66,7 +66,7 @@ fn made_up_masks_become_the_stored_maps() {
     };
     let things = numbers(&told("things"));
     let (ids, segments) = panoptic(logits.view(), full.view(), &things, Certainty::default());
-    assert_map(&ids, tensor(&stored, "panoptic"));
+    assert_map(&ids, &tensor(&stored, "panoptic"));
     assert_segments(&segments, &told("segments"), "category", "is_thing");
     let found = instances(logits.view(), full.view(), Some(&things), 24);
     let scores = ndarray::Array1::from_iter(found.iter().map(|i| i.score)).into_dyn();
@@ -120,7 +120,7 @@ fn masks_become_the_maps_of_the_official_code() {
             overlap: case["overlap_threshold"].as_f64().expect("a number") as f32,
         };
         let (ids, segments) = panoptic(logits.view(), masks.view(), &things, certainty);
-        assert_map(&ids, tensor(&truth, &format!("panoptic_{name}")));
+        assert_map(&ids, &tensor(&truth, &format!("panoptic_{name}")));
         assert_segments(&segments, &case["segments_info"], "category_id", "isthing");
     }
     assert_instances(&truth, "all", &logits, &masks, None, 2e-4);
@@ -140,7 +140,7 @@ fn masks_become_the_maps_of_the_official_code() {
             overlap: case["overlap_threshold"].as_f64().expect("a number") as f32,
         };
         let (ids, segments) = panoptic(logits.view(), masks.view(), &things, certainty);
-        assert_map(&ids, tensor(&truth, &format!("panoptic_{name}")));
+        assert_map(&ids, &tensor(&truth, &format!("panoptic_{name}")));
         assert_segments(&segments, &case["segments_info"], "category_id", "isthing");
     }
     assert_instances(&truth, "all", &logits, &masks, None, 1e-4);

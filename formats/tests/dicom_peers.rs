@@ -230,7 +230,7 @@ fn real_series_give_sound_objects() {
 #[test]
 fn pictures_and_films_give_sound_objects() {
     let test = "pictures_and_films_give_sound_objects";
-    if Command::new("dciodvfy").output().is_err() {
+    if Command::new("dciodvfy").arg("-version").output().is_err() {
         return skipped(test, "no dciodvfy (dicom3tools) on the path");
     }
     let Some(data) = common::shared(test) else { return };

@@ -64,7 +64,7 @@ pub fn write_series(
 /// single-frame instances `IM_0001.dcm` … in `folder`, slice by slice of frame after frame. The folder appears whole or not
 /// at all and must not exist or be empty. `axes` are those of [`crate::Image`]; none for one frame.
 ///
-/// CT, MR and PET stay what they are, with the attributes of the source's first instance; enhanced CT and MR become classic
+/// CT, MR and PET with a place stay what they are, with the attributes of the source's first instance; enhanced CT and MR become classic
 /// ones; all others, and colours, become secondary captures with positions. Numbers of up to 16 bits are stored as they
 /// are, with their rescale slope and intercept; wider whole numbers too if they fit; others are spread over
 /// 65536 steps, and a notice states the largest error. Private attributes, overlays and signatures are left out. The
@@ -214,11 +214,11 @@ fn appear(temporary: tempfile::TempDir, folder: &Path) -> Result<()> {
     })
 }
 
-/// The class that the derived images have.
-fn class(origin: &Origin, stored: &Stored) -> &'static str {
+/// The class that the derived images have: CT, MR and PET must have a place.
+fn class(origin: &Origin, stored: &Stored, has_place: bool) -> &'static str {
     let source = text(&origin.header, tags::SOP_CLASS_UID).unwrap_or_default();
     match source.as_str() {
-        _ if stored.is_colour() || stored.bits() == 8 => uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
+        _ if !has_place || stored.is_colour() || stored.bits() == 8 => uids::SECONDARY_CAPTURE_IMAGE_STORAGE,
         uids::CT_IMAGE_STORAGE | uids::ENHANCED_CT_IMAGE_STORAGE => uids::CT_IMAGE_STORAGE,
         uids::MR_IMAGE_STORAGE | uids::ENHANCED_MR_IMAGE_STORAGE => uids::MR_IMAGE_STORAGE,
         uids::POSITRON_EMISSION_TOMOGRAPHY_IMAGE_STORAGE => uids::POSITRON_EMISSION_TOMOGRAPHY_IMAGE_STORAGE,
@@ -236,7 +236,7 @@ fn common_of(
     notices: &mut Vec<Notice>,
 ) -> InMemDicomObject {
     let source: Attributes<'_> = &origin.header;
-    let class = class(origin, stored);
+    let class = class(origin, stored, has_place);
     let was = text(source, tags::SOP_CLASS_UID).unwrap_or_default();
     let mut d = modules::start(Some(source), class);
     if class == was {

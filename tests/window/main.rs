@@ -8,7 +8,6 @@ mod driver;
 mod graphics;
 mod loading;
 mod plain;
-mod prompt;
 mod recovery;
 mod restore;
 mod series;

@@ -5,7 +5,7 @@
 //! 1. it becomes a picture of the size the network was trained on ([`picture`]);
 //! 2. the picture is looked at once, and every prompt answered from that look ([`Prompter`]): a mask, and the probability
 //!    that the thing is there at all. Below the pack's threshold the answer is "not found";
-//! 3. masks go back onto the very pixels of the slice, and slices into a volume ([`work`]).
+//! 3. masks go back onto the very pixels of the slice, and slices into a volume (`work`).
 //!
 //! # Two kinds of packs
 //! * With `axes = "stored"`, for photographs: pictures go in whole, their shorter side resized to the tile's, by the rule of

@@ -1,5 +1,5 @@
-//! Descriptions that others put beside their networks, read where they suffice: nnU-Net ([`nnunet`]), MONAI bundles
-//! ([`monai`]), bioimage.io ([`bioimage`]).
+//! Descriptions that others put beside their networks, read where they suffice: nnU-Net (`nnunet`), MONAI bundles
+//! (`monai`), bioimage.io (`bioimage`).
 //!
 //! They are somebody else's files: plain files of bounded length only, no links, nothing they name is opened, and what is
 //! not understood is left out, so that it is asked for.

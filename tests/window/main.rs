@@ -8,6 +8,7 @@ mod driver;
 mod graphics;
 mod loading;
 mod plain;
+mod prompt;
 mod recovery;
 mod restore;
 mod series;

@@ -9,7 +9,7 @@ use crate::onnx::{Dim, Graph, Port};
 pub struct Image<'a> {
     pub(super) net: Rows<'a>,
     /// Height and width at a stride, one-entry shapes.
-    sides: HashMap<usize, [String; 2]>,
+    pub(super) sides: HashMap<usize, [String; 2]>,
     /// The pixel decoder's maps of stride 32, 16 and 8.
     pub(super) levels: Vec<String>,
 }

@@ -149,3 +149,81 @@ impl Image<'_> {
         net.node("MatMul", &[&x, &band_out])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use formats::Task;
+    use inference::engine::{Engine, EngineOptions, Model};
+    use inference::net::Net;
+    use inference::provider::{Provider, ProviderChoice};
+    use ndarray::{ArrayD, IxDyn};
+
+    use super::super::config::Config;
+    use super::super::image::Image;
+    use super::super::rows::{Rows, fixed, port};
+    use crate::checkpoint::{Checkpoint, NamedTensor};
+    use crate::onnx::{self, Dim, Precision};
+    use crate::weights::Weights;
+
+    /// Numbers between −1 and 1 that look random.
+    fn grain(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|n| ((n * 7919 + seed * 104_729 + n * n * 31) % 2003) as f32 / 1001.0 - 1.0).collect()
+    }
+
+    /// The convolution as it is defined.
+    fn convolved(x: &ArrayD<f32>, kernel: &[f32], [from, to]: [usize; 2]) -> ArrayD<f32> {
+        let (h, w) = (x.shape()[2], x.shape()[3]);
+        ArrayD::from_shape_fn(IxDyn(&[1, to, h, w]), |at| {
+            let (o, y, x0) = (at[1], at[2], at[3]);
+            let mut sum = 0.0f64;
+            for c in 0..from {
+                for (a, b) in (0..9).map(|n| (n / 3, n % 3)) {
+                    if (1..=h).contains(&(y + a)) && (1..=w).contains(&(x0 + b)) {
+                        let value = x[[0, c, y + a - 1, x0 + b - 1]];
+                        sum += f64::from(kernel[((o * from + c) * 3 + a) * 3 + b] * value);
+                    }
+                }
+            }
+            sum as f32
+        })
+    }
+
+    #[test]
+    #[allow(clippy::print_stderr, reason = "a skipped test says so")]
+    fn the_short_cut_gives_the_convolution() {
+        let library = match inference::runtime::find() {
+            Ok(found) => found.path,
+            Err(why) => return eprintln!("SKIPPED the_short_cut_gives_the_convolution: {why}"),
+        };
+        let provider = ProviderChoice::Exactly(Provider::Cpu);
+        let engine = Engine::start(&EngineOptions { runtime: library, provider, threads: 2 }).unwrap();
+        let (from, to) = (5, 3);
+        let kernel = grain(to * from * 9, 1);
+        let tensor = NamedTensor { name: "k".to_owned(), shape: vec![to, from, 3, 3], data: kernel.clone() };
+        let stored = Checkpoint { path: "made".into(), tensors: vec![tensor], notes: Vec::new() };
+        let weights = Weights::of(&stored);
+        let config = Config::variant("focal-t").unwrap();
+        let net = Rows::new("winograd", &config, &weights, Precision::F32);
+        let mut image = Image { net, sides: HashMap::new(), levels: Vec::new() };
+        let name = image.net.parameter("k", &[to, from, 3, 3]);
+        let y = image.winograd("image", &name, [from, to], 1);
+        image.net.b.named("Identity", &[&y], &[], "y");
+        let mut size = fixed(&[1, from]);
+        size.extend([Dim::Free("height"), Dim::Free("width")]);
+        let mut answer = fixed(&[1, to]);
+        answer.extend([Dim::Free("height"), Dim::Free("width")]);
+        let graph = image.net.finish(vec![port("image", size)], vec![port("y", answer)]);
+        let bytes = onnx::Model { graph, metadata: Vec::new() }.encode();
+        let mut net = engine.load(Model::Bytes(&bytes), &Task::silent()).unwrap();
+        // One tile, one row of tiles, and several; what lies outside is the padding.
+        for (h, w) in [(4, 4), (4, 12), (16, 8)] {
+            let x = ArrayD::from_shape_vec(IxDyn(&[1, from, h, w]), grain(from * h * w, 2)).unwrap();
+            let found = net.run(&[("image", x.view())], &Task::silent()).unwrap();
+            let truth = convolved(&x, &kernel, [from, to]);
+            let worst = found[0].iter().zip(&truth).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
+            assert!(worst < 1e-4, "{h} × {w}: off by {worst}");
+        }
+    }
+}

@@ -13,6 +13,8 @@ impl App {
             &mut open,
             |ui| {
                 ui.horizontal(|ui| {
+                    // Six tabs fit the panel's width, which then is that of the panel and not of what is in it.
+                    ui.spacing_mut().item_spacing.x = 2.0;
                     for (tab, name) in [
                         (Tab::Models, "Models"),
                         (Tab::Labels, "Labels"),

@@ -200,7 +200,10 @@ fn looked_at(
     let look = match &content {
         Opened::Image(image) => {
             task.at("looking at the values", 0.0)?;
-            Some(first_look(image))
+            let look = first_look(image);
+            // Who cancelled meanwhile does not want the file any more.
+            task.check()?;
+            Some(look)
         }
         Opened::Labels(..) => None,
     };

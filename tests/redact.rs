@@ -193,6 +193,35 @@ fn dicom_is_screened_decided_and_proven() {
 }
 
 #[test]
+fn deid_takes_names_from_header_and_pixels() {
+    use formats::dicom::{Instance, Tag};
+    let test = "deid_takes_names_from_header_and_pixels";
+    let Some(runtime) = runtime(test) else { return };
+    let folder = tempdir().unwrap();
+    std::fs::write(folder.path().join("a.dcm"), dicom(&picture("one_line"), 2)).unwrap();
+    let mut command = command(folder.path());
+    command.env("ORT_DYLIB_PATH", runtime).args([
+        "deid",
+        "a.dcm",
+        "b.dcm",
+        "--pixels",
+        "--pixels-pack",
+        &tiny().pack,
+    ]);
+    Ran::of(command.output().unwrap()).expect(0);
+    let after = Instance::open(&folder.path().join("b.dcm")).unwrap();
+    assert!(after.plain_bytes().unwrap().unwrap().iter().all(|&v| v < 90), "letters are left");
+    let header = after.header();
+    assert_eq!(header.text(Tag(0x28, 0x301)).as_deref(), Some("NO"));
+    assert_eq!(header.text(Tag(0x12, 0x62)).as_deref(), Some("YES"));
+    let codes = header.object.get(Tag(0x12, 0x64)).unwrap().items().unwrap();
+    let has = |code: &str| {
+        codes.iter().any(|i| i.get(Tag(8, 0x100)).is_some_and(|e| e.to_str().unwrap().trim() == code))
+    };
+    assert!(has("113100") && has("113101"), "both methods are named");
+}
+
+#[test]
 fn rules_about_devices_blank_what_the_network_does_not_see() {
     use formats::dicom::Instance;
     let test = "rules_about_devices_blank_what_the_network_does_not_see";

@@ -296,7 +296,7 @@ fn one(
         record.status = Status::NeedsReview;
         return Ok(record);
     }
-    let output = place.choose(file, &kind.ending(file, &record.regions), taken);
+    let output = place.choose(file, &kind.ending(file, &record.regions, request.strip_metadata), taken);
     write_proven(request, kind, finder, file, &output, &mut record, task)?;
     Ok(record)
 }
@@ -463,10 +463,10 @@ impl Kind {
     }
 
     /// The ending of the output: pictures that cannot keep their other pixels in their own format change it.
-    fn ending(self, file: &Path, regions: &[Region]) -> Option<&'static str> {
+    fn ending(self, file: &Path, regions: &[Region], strips: bool) -> Option<&'static str> {
         match self {
             Self::Dicom => None,
-            Self::Picture => picture::other_ending(file, regions),
+            Self::Picture => picture::other_ending(file, regions, strips),
         }
     }
 }

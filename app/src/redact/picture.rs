@@ -62,9 +62,19 @@ fn is_kept(file: &Path) -> bool {
     Source::open(file).is_ok_and(|source| FORMATS.iter().any(|f| KEPT.contains(&f.id()) && f.sniff(&source)))
 }
 
-/// The ending of the output, where it is not that of the file.
-pub(super) fn other_ending(file: &Path, regions: &[Region]) -> Option<&'static str> {
-    (regions.iter().any(Region::is_approved) && !is_kept(file)).then_some("png")
+/// The ending of the output, where it is not that of the file: pictures that are decoded, and cannot be written in their own format
+/// without loss.
+pub(super) fn other_ending(file: &Path, regions: &[Region], strips: bool) -> Option<&'static str> {
+    let is_decoded = || {
+        regions.iter().any(Region::is_approved) || strips && stripped(file).is_ok_and(|plain| plain.is_none())
+    };
+    (!is_kept(file) && is_decoded()).then_some("png")
+}
+
+/// A JPEG file without texts; none for other files.
+fn stripped(file: &Path) -> formats::Result<Option<Vec<u8>>> {
+    let bytes = std::fs::read(file).map_err(formats::Error::io(file, "read"))?;
+    Ok(without_texts(&bytes))
 }
 
 pub(super) fn blank(
@@ -82,12 +92,12 @@ pub(super) fn blank(
         std::fs::copy(file, output).map_err(formats::Error::io(file, "copy"))?;
         return Ok(Blanked { stored: format.to_owned(), pixels: 0, remark: None });
     }
-    if !is_changed && !is_kept(file) {
-        let bytes = std::fs::read(file).map_err(formats::Error::io(file, "read"))?;
-        if let Some(plain) = without_texts(&bytes) {
-            std::fs::write(output, plain).map_err(formats::Error::io(output, "write"))?;
-            return Ok(Blanked { stored: format.to_owned(), pixels: 0, remark: None });
-        }
+    if !is_changed
+        && !is_kept(file)
+        && let Some(plain) = stripped(file)?
+    {
+        std::fs::write(output, plain).map_err(formats::Error::io(output, "write"))?;
+        return Ok(Blanked { stored: format.to_owned(), pixels: 0, remark: None });
     }
     let mut image = open(file, &task)?;
     let volume = &mut image.frames[0];

@@ -140,7 +140,9 @@ impl Region {
     /// Sets its pixels and those of the margin.
     pub fn mark(&self, out: &mut Array2<bool>) {
         let (rows, columns) = out.dim();
-        contour::widen_into(out, &self.pixels([rows, columns]), [0, 0], self.margin);
+        // Reports are edited by people: no margin is wider than the image.
+        let margin = self.margin.min(rows + columns);
+        contour::widen_into(out, &self.pixels([rows, columns]), [0, 0], margin);
     }
 }
 
@@ -283,6 +285,8 @@ mod tests {
     fn marks_hold_the_margin_and_stay_in_the_picture() {
         let mut mask = Array2::from_elem((20, 30), false);
         rectangle(25.0, 10.0).mark(&mut mask);
+        let far = Region { margin: usize::MAX, ..rectangle(25.0, 10.0) };
+        far.mark(&mut Array2::from_elem((20, 30), false));
         assert!(mask[[8, 25]] && mask[[10, 23]] && mask[[19, 29]] && !mask[[7, 25]] && !mask[[10, 22]]);
     }
 

@@ -176,8 +176,8 @@ def test_pack_sources(tmp_path, monkeypatch):
     (run / "calibration.json").write_text(json.dumps({"calibration": {"slope": 1.25, "offset": -0.5, "threshold": 0.4}}))
     handover.main()
     preset = tomllib.loads((out / "preset.toml").read_text())
-    assert preset["present"]["slope"] == 1.25 and preset["network"]["queries"] == train.NETWORK.queries
-    assert "left hippocampus" in preset["vocabulary"]["suggestions"]
+    assert preset["output"]["present"]["slope"] == 1.25 and preset["network"]["queries"] == train.NETWORK.queries
+    assert "left hippocampus" in preset["output"]["suggestions"]
     assert Tokenizer.load(out / "vocabulary.txt").symbols == tokenizer.symbols
     assert (out / "weights.safetensors").stat().st_size < 25e6
     again = Answerer(weights.restore(out / "weights.safetensors"), tokenizer, Calibration(threshold=1.1))

@@ -21,11 +21,11 @@ pub enum Fill {
 }
 
 impl Fill {
-    /// The samples of an overwritten pixel of frame `n`: one, or red, green and blue; of palette images the index.
+    /// The samples of an overwritten pixel of a frame that was decoded: one, or red, green and blue; of palette images the index.
     ///
     /// # Errors
     /// Those of decoding.
-    pub(super) fn decoded(self, instance: &Instance, n: usize, samples: &Samples) -> Result<Vec<f64>> {
+    pub(super) fn decoded(self, instance: &Instance, samples: &Samples) -> Result<Vec<f64>> {
         let layout = instance.layout();
         if self == Self::Background {
             return Ok(most_frequent(samples, layout.samples));
@@ -36,7 +36,6 @@ impl Fill {
         if layout.photometric == Photometric::Palette {
             return darkest_index(instance, samples);
         }
-        let _ = n;
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for_samples!(samples, v => for &s in v {
             let s = crate::voxels::Scalar::to_f64(s);

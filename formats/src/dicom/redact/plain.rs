@@ -16,7 +16,7 @@ impl StoredPixel {
     /// For frame `n`.
     pub fn new(instance: &Instance, n: usize, fill: Fill) -> Result<Self> {
         let layout = instance.layout();
-        let values = fill.decoded(instance, n, &instance.frame(n)?)?;
+        let values = fill.decoded(instance, &instance.frame(n)?)?;
         let raw = match layout.sample_type {
             SampleType::F32 => vec![u64::from((values[0] as f32).to_bits())],
             SampleType::F64 => vec![values[0].to_bits()],
@@ -169,7 +169,7 @@ pub(super) fn unpacked(instance: &Instance, redaction: &Redaction) -> Result<(Ve
     for n in 0..layout.frames {
         let mut samples = instance.frame(n)?;
         if let Some(mask) = redaction.frames.get(n).and_then(Option::as_ref) {
-            let fill = redaction.fill.decoded(instance, n, &samples)?;
+            let fill = redaction.fill.decoded(instance, &samples)?;
             for_samples!(&mut samples, v => {
                 for (pixel, _) in v.chunks_exact_mut(layout.samples).zip(mask.iter()).filter(|(_, marked)| **marked) {
                     for (slot, &value) in pixel.iter_mut().zip(&fill) {

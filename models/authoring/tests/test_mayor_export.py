@@ -119,4 +119,5 @@ def test_handed_over_weights_make_the_network_again(nets):
     with torch.no_grad():
         a, b = model.rpn(model.backbone(x))[0], again.rpn(again.backbone(x))[0]
     assert max((p - q).abs().max().item() for p, q in zip(a, b)) < 0.02 * max(p.abs().max().item() for p in a)
-    assert glue.Settings(**values["detect"]) == glue.Settings() and values["redact"]["score"] == 0.25
+    s, output = glue.Settings(), values["output"]
+    assert all(output[k] == getattr(s, k) for k in ("score", "proposals", "detections")) and output["redact_score"] == 0.25

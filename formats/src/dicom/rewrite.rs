@@ -44,6 +44,23 @@ struct Target<'a> {
     encoding: Encoding,
 }
 
+/// Half-read files are not passed on as whole ones, and directories name every patient of a disk.
+pub(super) fn refuse_doubtful(header: &Header) -> Result<()> {
+    if header.sop_class_uid == uids::MEDIA_STORAGE_DIRECTORY_STORAGE {
+        return Err(Error::unsupported(
+            &header.path,
+            "a directory of files (DICOMDIR)",
+            "files with patients' data",
+            "Take the files it lists, and make a new directory of them",
+        ));
+    }
+    let broken = ["dicom-broken-data-set", "dicom-deflate-cut"];
+    if let Some(notice) = header.notices.iter().find(|n| broken.contains(&n.code.as_str())) {
+        return Err(Error::malformed(&header.path, notice.message.clone(), "a whole data set"));
+    }
+    Ok(())
+}
+
 /// Writes preamble, meta group, data set and pixel data.
 pub(super) fn write(
     header: &Header,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use dicom_core::{PrimitiveValue, Tag, VR};
-use dicom_dictionary_std::{tags, uids};
+use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 
@@ -15,7 +15,7 @@ use super::verify::{Finding, verify};
 use super::{Deidentified, Deidentifier, Patient, ReportRow, Row};
 use crate::dicom::read::{Header, read_header};
 use crate::dicom::rewrite::{self, NewPixels};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::notice::Notice;
 
 /// Modalities whose pictures often show names: ultrasound, photographs and videos of any kind, angiography and
@@ -101,7 +101,7 @@ impl Deidentifier {
     /// Those of reading.
     pub fn preview(&self, path: &Path) -> Result<Preview> {
         let header = read_header(path)?;
-        refuse_doubtful(&header)?;
+        rewrite::refuse_doubtful(&header)?;
         let (pixels, mut notices) = pixels_of(&header);
         notices.extend(header.notices.iter().cloned());
         Ok(Preview { rows: self.plan(&filled(&header)), pixels, notices })
@@ -137,7 +137,7 @@ impl Deidentifier {
 
     fn prepare(&self, path: &Path) -> Result<(Prepared, Outcome)> {
         let header = read_header(path)?;
-        refuse_doubtful(&header)?;
+        rewrite::refuse_doubtful(&header)?;
         let object = filled(&header);
         let instance = header.sop_instance_uid.clone();
         let text = |tag| header.object.get(tag).and_then(texts).and_then(|t| t.into_iter().next());
@@ -182,23 +182,6 @@ fn fill(object: &mut InMemDicomObject, tag: Tag, value: &str) {
     if !value.is_empty() && !super::has_value(object, tag) {
         object.put(InMemElement::new(tag, VR::UI, PrimitiveValue::from(value)));
     }
-}
-
-/// Half-read files are not passed on as whole ones, and directories name every patient of a disk.
-fn refuse_doubtful(header: &Header) -> Result<()> {
-    if header.sop_class_uid == uids::MEDIA_STORAGE_DIRECTORY_STORAGE {
-        return Err(Error::unsupported(
-            &header.path,
-            "a directory of files (DICOMDIR)",
-            "files with patients' data",
-            "De-identify the files it lists and make a new directory of them",
-        ));
-    }
-    let broken = ["dicom-broken-data-set", "dicom-deflate-cut"];
-    if let Some(notice) = header.notices.iter().find(|n| broken.contains(&n.code.as_str())) {
-        return Err(Error::malformed(&header.path, notice.message.clone(), "a whole data set"));
-    }
-    Ok(())
 }
 
 fn pixels_of(header: &Header) -> (Pixels, Vec<Notice>) {

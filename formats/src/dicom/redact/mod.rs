@@ -70,9 +70,11 @@ impl Redaction {
 /// The caller looks at the written file again before it is used: only then are these attributes true.
 ///
 /// # Errors
-/// [`Error::Argument`] for marks of another size than the image; those of decoding and writing.
+/// [`Error::Malformed`] for a data set that could be read in part only; [`Error::Argument`] for marks of another size than the image;
+/// those of decoding and writing.
 pub fn write(instance: &Instance, redaction: &Redaction, output: &Path) -> Result<Stored> {
     let header = instance.header();
+    rewrite::refuse_doubtful(header)?;
     check_sizes(instance, redaction)?;
     let mut object = dicom_object::InMemDicomObject::clone(&header.object);
     let name = |uid: &str| syntax::name(uid);

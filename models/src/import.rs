@@ -69,10 +69,10 @@ const MAYOR_FILES: &[(&str, &str, &str)] = &[
 ];
 /// Those of X-Decoder; the graphs for captions are nobody's yet.
 const XDECODER_FILES: &[(&str, &str, &str)] = &[
-    ("text", "", "text.onnx"),
-    ("image", "", "image.onnx"),
-    ("segment", "", "segment.onnx"),
-    ("ground", "", "ground.onnx"),
+    ("network", "text", "text.onnx"),
+    ("network", "image", "image.onnx"),
+    ("network", "segment", "segment.onnx"),
+    ("network", "ground", "ground.onnx"),
     ("vocabulary", "", "vocabulary.txt"),
 ];
 
@@ -504,12 +504,12 @@ fn xdecoder_network<'a>(i: &Ingredients<'a>, settings: &mut toml::Table) -> Resu
     };
     let mut files: Vec<MadeFile<'a>> = Vec::new();
     for part in xdecoder::Part::ALL.into_iter().filter(is_needed) {
-        let Some(&(role, _, name)) = XDECODER_FILES.iter().find(|(role, ..)| *role == part.name()) else {
+        let Some(&(role, of, name)) = XDECODER_FILES.iter().find(|(_, of, _)| *of == part.name()) else {
             continue;
         };
         let config = config.clone();
         let bytes = Box::new(move || xdecoder::build_onnx(&config, loaded, part, precision, metadata));
-        files.push(MadeFile { role, part: "", name, bytes });
+        files.push(MadeFile { role, part: of, name, bytes });
     }
     let text = tokenizer.merges_text().into_bytes();
     files.push(MadeFile {

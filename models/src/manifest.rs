@@ -99,18 +99,6 @@ pub struct FileEntry {
 pub enum Role {
     /// The ONNX graph with its weights inside.
     Network,
-    /// The part of a prompted network that reads text, an ONNX graph like the following.
-    Text,
-    /// The part that looks at pictures.
-    Image,
-    /// The part that finds classes.
-    Segment,
-    /// The part that finds phrases.
-    Ground,
-    /// The part that tells captions what was found.
-    Objects,
-    /// The part that writes captions.
-    Caption,
     /// Byte pairs of the text.
     Vocabulary,
     /// The model card.
@@ -831,9 +819,6 @@ impl Manifest {
                     "64 hexadecimal digits".to_owned(),
                 ));
             }
-        }
-        if self.output.is_prompted() {
-            return None; // in parts, which the family knows
         }
         let parts: Vec<&str> = self.networks().map(|f| f.part.as_str()).collect();
         let mut names = std::collections::BTreeSet::new();

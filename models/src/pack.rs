@@ -116,12 +116,6 @@ impl ModelPack {
         }
     }
 
-    /// Whether the pack has a file with a role.
-    #[must_use]
-    pub fn has(&self, role: Role) -> bool {
-        self.manifest.files.iter().any(|f| f.role == role)
-    }
-
     /// Content of the first file with a role, checked against its SHA-256.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ use crate::family::{
 };
 use crate::manifest::{self, Manifest, Role, STORED, Spacing};
 use crate::pack::ModelPack;
-use crate::xdecoder::MULTIPLE;
+use crate::xdecoder::{MULTIPLE, Part};
 
 pub use opened::{Answer, Classified, Prompter, Seen};
 pub use picture::{Frame, Picture};
@@ -182,18 +182,22 @@ impl Family for PromptFamily {
                 "one channel and none of the others: labels are what is asked for",
             );
         }
-        let mut wanted = vec![Role::Text, Role::Image, Role::Vocabulary];
+        let mut wanted = vec![Part::Text, Part::Image];
         if output.tasks.contains(&Asking::Phrases) {
-            wanted.push(Role::Ground);
+            wanted.push(Part::Ground);
         }
         if output.tasks.iter().any(|t| *t != Asking::Phrases) {
-            wanted.push(Role::Segment);
+            wanted.push(Part::Segment);
         }
-        let count = |role: Role| m.files.iter().filter(|f| f.role == role).count();
-        let missing = wanted.into_iter().find(|&role| count(role) != 1);
-        missing.and_then(|role| {
-            wrong(format!("{} files with role {role:?}", count(role)), "exactly one, since the tasks need it")
-        })
+        if let Some(part) = wanted.into_iter().find(|part| !m.networks().any(|f| f.part == part.name())) {
+            return wrong(
+                format!("no network of the part “{}”", part.name()),
+                "one, since the tasks need it",
+            );
+        }
+        let vocabularies = m.files.iter().filter(|f| f.role == Role::Vocabulary).count();
+        (vocabularies != 1)
+            .then(|| (format!("{vocabularies} files with role = “vocabulary”"), "exactly one".to_owned()))
     }
 
     fn fits(&self, _: &ModelPack, _: &Nets) -> Result<()> {

@@ -73,18 +73,6 @@ pub struct Prompter {
     recent: Option<(String, Arc<Seen>)>,
 }
 
-/// The role of a part's file.
-fn role(part: Part) -> Role {
-    match part {
-        Part::Text => Role::Text,
-        Part::Image => Role::Image,
-        Part::Segment => Role::Segment,
-        Part::Ground => Role::Ground,
-        Part::Objects => Role::Objects,
-        Part::Caption => Role::Caption,
-    }
-}
-
 impl Prompter {
     /// Checks the pack's files and loads what answering needs.
     ///
@@ -94,11 +82,9 @@ impl Prompter {
         let mut nets: BTreeMap<Part, Box<dyn Net>> = BTreeMap::new();
         let wanted = [Part::Text, Part::Image, Part::Segment, Part::Ground];
         for part in wanted {
-            if !pack.has(role(part)) {
-                continue;
-            }
+            let Some(file) = pack.manifest.networks().find(|f| f.part == part.name()) else { continue };
             task.at("Loading the model", nets.len() as f32 / wanted.len() as f32)?;
-            let bytes = pack.read(role(part))?;
+            let bytes = pack.read_file(file)?;
             crate::onnx_check::refuse_outside_data(&pack.place(), &bytes)?;
             nets.insert(part, Box::new(engine.load(Model::Bytes(&bytes), task)?));
         }
